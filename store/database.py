@@ -1,0 +1,260 @@
+"""One SQLite file behind aiosqlite: opening it rightly, transactions, migrations, and the lock of its one writer.
+
+A WAL file has exactly one writing process, held by an OS lock for that process's life, and within it one connection;
+all others open it read-only. That keeps writers from starving each other and keeps clear of the WAL-reset fault of
+SQLite before 3.51.3. Every setting that durability rests on is read back after it was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import importlib.resources
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import aiosqlite
+
+from store.errors import Busy, ConfigError, StoreUnavailable
+
+FILES = {"registry": "registry.db", "log": "events.db", "ledger": "ledger.db"}
+WAL = frozenset({"log", "ledger"})
+BUSY_TIMEOUT_MS = 5_000
+# Busy, locked, read-only, I/O, corrupt, full, cannot open, not a database: the store's fault, not its input's.
+UNWELL = frozenset({5, 6, 8, 10, 11, 13, 14, 26})
+JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
+
+Row = tuple[Any, ...]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Database:
+    """One open database. Use `open_writer` or `open_reader`; close it, or the process does not end (aiosqlite's
+    thread is no daemon)."""
+
+    def __init__(self, connection: aiosqlite.Connection, lock: WriterLock | None) -> None:
+        self._connection = connection
+        self._lock = lock
+        self._turn = asyncio.Lock()
+        self.migrated: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        try:
+            await self._connection.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+
+    async def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run one statement; return how many rows it changed."""
+        async with self._connection.execute(sql, values) as cursor:
+            return cursor.rowcount
+
+    async def run(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a function of the plain connection on the connection's thread: many statements, one change of threads.
+
+        Uses aiosqlite's `_execute` and `_conn`, which is why that package is pinned to one minor version.
+        """
+        async with self._turn:
+            connection = self._connection
+            result: T = await connection._execute(  # type: ignore[no-untyped-call]
+                function, connection._conn, *args, **kwargs
+            )
+            return result
+
+    async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        await self._connection.executemany(sql, rows)
+
+    async def all(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Every row; the read is over when this returns, so it never pins the WAL."""
+        try:
+            return [tuple(row) for row in await self._connection.execute_fetchall(sql, values)]
+        except sqlite3.Error as error:
+            if is_unwell(error):
+                raise StoreUnavailable(f"a database cannot be read now: {error}") from None
+            raise
+
+    async def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
+        rows = await self.all(sql, values)
+        return rows[0] if rows else None
+
+    async def value(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """The first column of the first row; None when there is no row."""
+        row = await self.one(sql, values)
+        return None if row is None else row[0]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """One transaction at a time on this connection; two tasks that shared one would share its rollback."""
+        async with self._turn:
+            await self._connection.execute("begin immediate")
+            try:
+                yield
+                await self._connection.execute("commit")
+            except BaseException:
+                # Shielded: a cancelled task must not leave the transaction open for the next one.
+                await asyncio.shield(self._rollback())
+                raise
+
+    async def _rollback(self) -> None:
+        if self._connection.in_transaction:
+            await self._connection.execute("rollback")
+
+
+def is_unwell(error: Exception) -> bool:
+    """Whether the store is at fault, as against what was to be stored."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code is not None and (code & 0xFF) in UNWELL
+
+
+class WriterLock:
+    """The right to be the one writing process of a file, given back by the OS when the process dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o660)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._file, 20, 0).decode(errors="replace").strip()
+            os.close(self._file)
+            raise Busy(f"{path.name} is being written by process {holder or 'unknown'}") from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._file)
+
+
+async def open_writer(data_dir: Path, nature: str) -> Database:
+    """Open for writing, migrated. `nature` is registry, log or ledger.
+
+    Raises Busy when another process writes it, StoreUnavailable when it cannot be opened, ConfigError when the file is
+    newer than this program.
+    """
+    path = data_dir / FILES[nature]
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        lock = WriterLock(path) if nature in WAL else None
+    except OSError as error:
+        raise StoreUnavailable(f"{path}: {error.strerror}") from None
+    try:
+        database = Database(await _connect(path, nature), lock)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+    try:
+        database.migrated = await migrate(database, nature)
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+async def open_reader(data_dir: Path, nature: str) -> Database:
+    """Open read-only. Raises StoreUnavailable when there is no such file yet."""
+    path = data_dir / FILES[nature]
+    if not path.exists():
+        raise StoreUnavailable(f"{path} does not exist yet: run `footfall migrate`")
+    try:
+        connection = await aiosqlite.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{path}: {error}") from None
+    try:
+        await _set(connection, {"busy_timeout": BUSY_TIMEOUT_MS, "query_only": 1, "mmap_size": 0})
+    except BaseException:
+        await connection.close()
+        raise
+    return Database(connection, None)
+
+
+async def _connect(path: Path, nature: str) -> aiosqlite.Connection:
+    try:
+        connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{path}: {error}") from None
+    settings: dict[str, Any] = {
+        "busy_timeout": BUSY_TIMEOUT_MS,
+        "auto_vacuum": 2,  # incremental; takes effect only before the first table
+        "journal_mode": "wal" if nature in WAL else "delete",
+        "synchronous": 2,  # FULL: one sync of the WAL per commit, so that stored means on disk
+        "foreign_keys": 1,
+        "trusted_schema": 0,
+        "mmap_size": 0,
+        "journal_size_limit": JOURNAL_SIZE_LIMIT,
+        "wal_autocheckpoint": 4_000,
+        "cache_size": -65_536,  # KiB
+    }
+    try:
+        await _set(connection, settings)
+    except sqlite3.Error as error:
+        await connection.close()
+        raise StoreUnavailable(f"{path}: {error}") from None
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def _set(connection: aiosqlite.Connection, settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        await connection.execute_fetchall(f"pragma {name} = {value}")
+        rows = list(await connection.execute_fetchall(f"pragma {name}"))
+        if not rows or rows[0][0] != value:
+            raise StoreUnavailable(f"SQLite refuses {name} = {value}: it says {rows[0][0] if rows else 'nothing'}")
+
+
+def _migrations(nature: str) -> list[tuple[int, str, str]]:
+    """(number, name, SQL) of every migration, in order."""
+    folder = importlib.resources.files("store") / "migrations" / nature
+    found = sorted((item.name, item.read_text()) for item in folder.iterdir() if item.name.endswith(".sql"))
+    return [(int(name[:4]), name.removesuffix(".sql"), sql) for name, sql in found]
+
+
+async def migrate(database: Database, nature: str) -> list[str]:
+    """Apply what is missing, each migration in a transaction of its own; return the names of those applied."""
+    connection = database._connection  # executescript is the only way to run several statements
+    await connection.execute(
+        "create table if not exists schema_migrations (number integer primary key, name text not null) strict"
+    )
+    done = {row[0] for row in await database.all("select number from schema_migrations")}
+    known = _migrations(nature)
+    if done - {number for number, _, _ in known}:
+        raise ConfigError(f"{FILES[nature]} was written by a newer Footfall: upgrade this one")
+    applied = []
+    for number, name, sql in known:
+        if number in done:
+            continue
+        record = f"insert into schema_migrations values ({number}, '{name}');"  # noqa: S608 - our own file names
+        try:
+            await connection.executescript(f"begin immediate;\n{sql}\n{record}\ncommit;")
+        except sqlite3.Error as error:
+            await database._rollback()
+            raise StoreUnavailable(f"migration {name} of {FILES[nature]} failed: {error}") from None
+        applied.append(name)
+    return applied
+
+
+async def migrate_all(data_dir: Path) -> dict[str, list[str]]:
+    """Make or upgrade every database; the names of what was applied, by nature. Raises Busy for one that is in use."""
+    applied = {}
+    for nature in FILES:
+        async with await open_writer(data_dir, nature) as database:
+            applied[nature] = database.migrated
+    return applied

@@ -1,0 +1,56 @@
+"""Ids: message ids as 16 bytes, the hashed user id, and the ids that leave for a destination.
+
+A message id that is a UUID is stored as it is; any other text as its UUIDv5 under the app, because senders may use
+any string of up to 100 characters and a fixed 16 bytes keeps the unique key small and time-ordered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import time
+import uuid
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_ANONYMOUS_ID = re.compile(r"[0-9a-f]{40}\Z")
+_PARTNER_ANONYMOUS_ID = re.compile(r"[\x20-\x7e]{1,200}\Z")
+
+
+def uuid7(now_ms: int | None = None) -> uuid.UUID:
+    """A time-ordered UUID (RFC 9562): 48 bits of milliseconds, then 74 random bits."""
+    milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    value = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+
+
+def message_id(text: str, app_key: str) -> tuple[bytes, str | None]:
+    """16 bytes that stand for a sender's message id within one app, and the text itself when they do not say it."""
+    if _UUID.match(text):
+        return bytes.fromhex(text.replace("-", "")), None
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"{app_key}\n{text}").bytes, text
+
+
+def is_anonymous_id(text: str) -> bool:
+    """The shape that the snippet makes: 40 lower-case hex digits."""
+    return _ANONYMOUS_ID.match(text) is not None
+
+
+def is_partner_anonymous_id(text: str) -> bool:
+    """A stranger's text: 1 to 200 printable ASCII characters."""
+    return _PARTNER_ANONYMOUS_ID.match(text) is not None
+
+
+def hashed(key: bytes, text: str) -> str:
+    """40 hex digits of HMAC-SHA-256: the documented shape of a user id, constant and not reversible by enumeration."""
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:40]
+
+
+def destination_message_id(destination: uuid.UUID, event_id: bytes) -> str:
+    """The id under which one destination gets one event: stable over retries, different for every destination.
+
+    Segment de-duplicates over all sources that it serves, so the sender's id must not be used for two of them.
+    """
+    return str(uuid.uuid5(destination, str(uuid.UUID(bytes=event_id))))

@@ -1,0 +1,284 @@
+"""The event log: committing what the doors took in, and reading one app's run of events.
+
+A commit is one function on the connection's own thread, and inserts many rows with one statement: sqlite3 gives up the
+GIL for every step of a statement, so anything finer would have the writing thread wait for the event loop ever again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from store.database import Database, is_unwell, open_reader
+from store.errors import StoreUnavailable
+from store.event import COLUMNS, Event, NewRow
+
+HOUR_MS = 3_600_000
+_NEW_COLUMNS = COLUMNS.removeprefix("seq, ")
+_WIDTH = _NEW_COLUMNS.count(",") + 1
+_CHUNKS = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)  # few distinct statements, each prepared once
+
+Outcome = Literal["received", "stored", "duplicate", "rejected", "shed"]
+
+
+class Tally(NamedTuple):
+    """What is counted at a door; `hour` is in epoch hours, `reason` is '' but for rejections."""
+
+    app_key: str
+    door: str
+    hour: int
+    outcome: Outcome
+    reason: str = ""
+
+
+class Rejection(NamedTuple):
+    """A message that a door refused. `body` is what came, capped, with account ids taken out."""
+
+    app_key: str
+    door: str
+    received_at: int
+    reason: str
+    detail: str
+    body: bytes
+
+
+class Visitor(NamedTuple):
+    """What a page view says of a visitor of one app."""
+
+    app_key: str
+    anonymous_id: str
+    user_id: str | None
+    partner_anonymous_id: str | None
+    suppressed: str | None
+    seen_at: int
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What one request asks to be stored."""
+
+    door: str
+    received_at: int
+    rows: list[NewRow]
+    visitors: list[Visitor]
+    rejections: list[Rejection]
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What a commit did. Positions count the rows of all its entries; every row not named was stored."""
+
+    duplicates: set[int]
+    unstorable: set[int]
+    counts: Counter[Tally]
+
+
+async def commit(db: Database, entries: Sequence[Entry], carried: Counter[Tally]) -> Committed:
+    """Store entries, and what was counted before, in one transaction; on return it is on disk.
+
+    A row that the log cannot hold is found by bisection and left out. Raises sqlite3.Error when the store is unwell.
+    """
+    return await db.run(_commit, entries, carried)
+
+
+def _commit(connection: sqlite3.Connection, entries: Sequence[Entry], carried: Counter[Tally]) -> Committed:
+    rows = [row for entry in entries for row in entry.rows]
+    connection.execute("/* log.commit */ begin immediate")
+    try:
+        stored, unstorable = _append(connection, rows, 0)
+        known = stored + len(unstorable) < len(rows)
+        duplicates = _duplicates(connection, rows, unstorable, stored) if known else set()
+        counts = _counted(entries, duplicates, unstorable)
+        connection.executemany(_SEE_VISITOR, [visitor for entry in entries for visitor in entry.visitors])
+        connection.executemany(_REJECT, [rejection for entry in entries for rejection in entry.rejections])
+        connection.executemany(_TALLY, [(*key, n) for key, n in chain(counts.items(), carried.items())])
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+    return Committed(duplicates, unstorable, counts)
+
+
+def _insert(rows: int) -> str:
+    values = ",\n".join(["(" + ", ".join("?" * _WIDTH) + ")"] * rows)
+    return f"/* log.append */\ninsert into events ({_NEW_COLUMNS})\nvalues {values}\non conflict do nothing"
+
+
+_INSERTS = {size: _insert(size) for size in _CHUNKS}
+
+
+def _append(connection: sqlite3.Connection, rows: Sequence[NewRow], first: int) -> tuple[int, set[int]]:
+    """How many rows were stored, and the positions (from `first`) of those that the log cannot hold."""
+    stored, unstorable = 0, set()
+    at = 0
+    while at < len(rows):
+        size = next(size for size in _CHUNKS if size <= len(rows) - at)
+        chunk = rows[at : at + size]
+        try:
+            stored += connection.execute(_INSERTS[size], tuple(chain.from_iterable(chunk))).rowcount
+        except (sqlite3.Error, UnicodeError, OverflowError) as error:
+            if is_unwell(error):
+                raise
+            # The statement as a whole had no effect: look for the culprit in its halves.
+            if size == 1:
+                unstorable.add(first + at)
+            for half in (slice(0, size // 2), slice(size // 2, size)) if size > 1 else ():
+                more, bad = _append(connection, chunk[half], first + at + half.start)
+                stored += more
+                unstorable |= bad
+        at += size
+    return stored, unstorable
+
+
+def _duplicates(connection: sqlite3.Connection, rows: Sequence[NewRow], unstorable: set[int], stored: int) -> set[int]:
+    """Positions of the rows that are not among the `stored` newest: known already, or twice in these rows."""
+    newest = "/* log.newest */ select app_key, message_id from events order by seq desc limit ?"
+    fresh = set(connection.execute(newest, (stored,)))
+    duplicates = set()
+    for position, row in enumerate(rows):
+        key = (row[0], row[1])
+        if key in fresh:
+            fresh.discard(key)
+        elif position not in unstorable:
+            duplicates.add(position)
+    return duplicates
+
+
+def _counted(entries: Sequence[Entry], duplicates: set[int], unstorable: set[int]) -> Counter[Tally]:
+    """The doors' balance for these entries; each term is counted from what happened, none by subtraction."""
+    counts: Counter[Tally] = Counter()
+    at = 0
+    for entry in entries:
+        hour = entry.received_at // HOUR_MS
+        for position, row in enumerate(entry.rows, at):
+            counts[row[0], entry.door, hour, "received", ""] += 1  # type: ignore[index]  # a Tally, made cheaply
+            counts[row[0], entry.door, hour, *_fate(position, duplicates, unstorable)] += 1  # type: ignore[index]
+        for rejection in entry.rejections:
+            counts[Tally(rejection.app_key, entry.door, hour, "received")] += 1
+            counts[Tally(rejection.app_key, entry.door, hour, "rejected", rejection.reason)] += 1
+        at += len(entry.rows)
+    return counts
+
+
+def _fate(position: int, duplicates: set[int], unstorable: set[int]) -> tuple[Outcome, str]:
+    if position in duplicates:
+        return "duplicate", ""
+    return ("rejected", "unstorable") if position in unstorable else ("stored", "")
+
+
+# What is unknown now does not erase what was known of a visitor; the word on sharing is always the last one.
+_SEE_VISITOR = """/* log.see_visitor */
+    insert into visitors (app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at)
+    values (?, ?, ?, ?, ?, ?)
+    on conflict (app_key, anonymous_id) do update
+    set user_id = coalesce(excluded.user_id, visitors.user_id),
+        partner_anonymous_id = coalesce(excluded.partner_anonymous_id, visitors.partner_anonymous_id),
+        suppressed = excluded.suppressed,
+        seen_at = excluded.seen_at"""
+
+_REJECT = """/* log.reject */
+    insert into rejections (app_key, door, received_at, reason, detail, body)
+    values (?, ?, ?, ?, ?, ?)"""
+
+_TALLY = """/* log.tally */
+    insert into door_tallies (app_key, door, hour, outcome, reason, n)
+    values (?, ?, ?, ?, ?, ?)
+    on conflict (app_key, door, hour, outcome, reason) do update
+    set n = door_tallies.n + excluded.n"""
+
+
+_VISITOR = "app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at"
+
+
+async def visitor(db: Database, app_key: str, anonymous_id: str) -> Visitor | None:
+    """What page views of the app's listing said of a visitor."""
+    row = await db.one(
+        f"""/* log.visitor */
+        select {_VISITOR}
+        from visitors
+        where app_key = ? and anonymous_id = ?""",  # noqa: S608 - our own column names
+        (app_key, anonymous_id),
+    )
+    return Visitor(*row) if row else None
+
+
+async def visitor_of_user(db: Database, app_key: str, user_id: str) -> Visitor | None:
+    """The visitor as whom a user last saw the app's listing."""
+    row = await db.one(
+        f"""/* log.visitor_of_user */
+        select {_VISITOR}
+        from visitors
+        where app_key = ? and user_id = ?
+        order by seen_at desc
+        limit 1""",  # noqa: S608 - our own column names
+        (app_key, user_id),
+    )
+    return Visitor(*row) if row else None
+
+
+async def head(db: Database) -> int:
+    """The newest seq; 0 in an empty log."""
+    value: int = await db.value("/* log.head */ select coalesce(max(seq), 0) from events")
+    return value
+
+
+async def run(db: Database, app_key: str, after: int, limit: int) -> list[Event]:
+    """Up to `limit` events of one app past seq `after`, in order."""
+    rows = await db.all(
+        f"""/* log.run */
+        select {COLUMNS}
+        from events
+        where app_key = ? and seq > ?
+        order by seq
+        limit ?""",  # noqa: S608 - our own column names
+        (app_key, after, limit),
+    )
+    return [Event.of(row) for row in rows]
+
+
+async def head_or_zero(data_dir: Path) -> int:
+    """The newest seq; 0 also when nothing was ever collected."""
+    try:
+        async with await open_reader(data_dir, "log") as db:
+            return await head(db)
+    except StoreUnavailable:
+        return 0
+
+
+async def heads(db: Database) -> dict[str, int]:
+    """The newest seq of every app that has events: one step through the index per app, however long the log."""
+    rows = await db.all(
+        """/* log.heads */
+        with recursive listed (app_key) as (
+          select min(app_key) from events
+          union all
+          select (select min(app_key) from events where app_key > listed.app_key)
+          from listed
+          where app_key is not null
+        )
+        select app_key, (select max(seq) from events where events.app_key = listed.app_key)
+        from listed
+        where app_key is not null"""
+    )
+    return dict(rows)
+
+
+async def count_after(db: Database, app_key: str, after: int) -> int:
+    """How many events of one app lie past seq `after`."""
+    count: int = await db.value(
+        "/* log.count_after */ select count(*) from events where app_key = ? and seq > ?", (app_key, after)
+    )
+    return count
+
+
+async def door_totals(db: Database) -> dict[str, int]:
+    """The terms of the balance at the doors, over everything."""
+    rows = await db.all("/* log.door_totals */ select outcome, sum(n) from door_tallies group by outcome")
+    totals = {"received": 0, "stored": 0, "duplicate": 0, "rejected": 0, "shed": 0}
+    totals.update(dict(rows))
+    return totals

@@ -1,0 +1,59 @@
+-- The registry: who and what there is. Written seldom, by the command line and the portal.
+-- Portable subset: text, integer (epoch milliseconds), blob; no engine's own types.
+
+create table partners (
+  partner_key text primary key,
+  partner_id  text not null unique check (partner_id <> ''),  -- digits on the wire, always text
+  name        text not null,
+  created_at  integer not null
+) strict;
+
+create table apps (
+  app_key     text primary key,                               -- pluginKey on the wire
+  partner_key text not null references partners (partner_key),
+  plugin_id   text not null unique check (plugin_id <> ''),
+  name        text not null,
+  guid        text not null unique,                           -- how server-to-server callers name the app
+  ingest_key  text not null unique,                           -- the key that we issue to the app
+  created_at  integer not null
+) strict;
+
+-- A destination keeps its id when the write key of the same source is replaced, and gets a new one with a new source
+-- or region: the ids under which events leave are made from it (see store/ids.py).
+-- active 1 -> 0 when replaced by another destination; rows are kept, because the ledger names them.
+create table destinations (
+  app_key                text not null references apps (app_key),
+  destination_id         text not null,                       -- UUID
+  region                 text not null check (region in ('us', 'eu')),
+  profile                text not null check (profile in ('mpac', 'segment')),
+  uninstalls             integer not null default 0 check (uninstalls in (0, 1)),
+  segment_write_key      blob not null,                       -- encrypted under the secret key
+  write_key_last4        text not null,
+  write_key_fingerprint  text not null,                       -- tells one key on two apps without showing it
+  start_seq              integer not null,                    -- earlier events are not owed to this destination
+  active                 integer not null check (active in (0, 1)),
+  created_at             integer not null,
+  updated_at             integer not null,
+  primary key (app_key, destination_id)
+) strict;
+
+-- At most one destination of an app takes its live events.
+create unique index destinations_active on destinations (app_key) where active = 1;
+
+create table tokens (
+  token_id   text primary key,
+  name       text not null unique,
+  token_hash text not null unique,                            -- SHA-256; the token itself is shown once
+  scopes     text not null,                                   -- space-separated
+  created_at integer not null
+) strict;
+
+-- Who changed what, without secrets.
+create table audit (
+  audit_id   text primary key,                                -- UUIDv7: time-ordered
+  at         integer not null,
+  actor      text not null,
+  action     text not null,
+  subject    text not null,
+  detail     text not null
+) strict;

@@ -1,0 +1,81 @@
+"""Keys derived from the secret key, encryption at rest, token hashes, and the visitor's signed token.
+
+One secret, several purposes: each gets a key of its own by HMAC, so that a leak of one says nothing about the others.
+The visitor's token carries the hashed user id, never the account id, which therefore never leaves the page's server.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+
+from cryptography.fernet import Fernet, InvalidToken
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from store.errors import ConfigError
+from store.ids import hashed
+
+VISITOR_TOKEN_SECONDS = 7 * 24 * 3600  # covers a click that waited in the browser's outbox over a long weekend
+
+
+def derived(secret_key: str, purpose: str) -> bytes:
+    """32 bytes for one purpose."""
+    return hmac.new(secret_key.encode(), f"footfall/{purpose}".encode(), hashlib.sha256).digest()
+
+
+class Vault:
+    """Everything that needs the secret key, and nothing else does."""
+
+    def __init__(self, secret_key: str) -> None:
+        self._user_id_key = derived(secret_key, "user-id")
+        self._anonymous_id_key = derived(secret_key, "anonymous-id")
+        self._fernet = Fernet(base64.urlsafe_b64encode(derived(secret_key, "encryption")))
+        self._fingerprint_key = derived(secret_key, "fingerprint")
+        self._visitors = URLSafeTimedSerializer(derived(secret_key, "visitor-token"), salt="visitor")
+
+    def user_id(self, account_id: str) -> str:
+        """The hashed account id: 40 hex digits, constant for one account."""
+        return hashed(self._user_id_key, account_id)
+
+    def anonymous_id_for(self, user_id: str) -> str:
+        """A stand-in for a visitor whom only the back end knows: 40 hex digits, constant for one user id."""
+        return hashed(self._anonymous_id_key, user_id)
+
+    def encrypt(self, text: str) -> bytes:
+        return self._fernet.encrypt(text.encode())
+
+    def decrypt(self, data: bytes) -> str:
+        try:
+            return self._fernet.decrypt(data).decode()
+        except InvalidToken:
+            raise ConfigError(
+                "a stored secret cannot be decrypted: FOOTFALL_SECRET_KEY is not the one it was stored under"
+            ) from None
+
+    def fingerprint(self, text: str) -> str:
+        """Tells that two secrets are equal without showing either."""
+        return hashed(self._fingerprint_key, text)[:16]
+
+    def sign_visitor(self, account_id: str, app_key: str) -> str:
+        """The `data-user` token for one visitor on one app's listing, made by the page's server."""
+        return self._visitors.dumps([self.user_id(account_id), app_key])
+
+    def visitor(self, token: str, app_key: str) -> str | None:
+        """The user id in a visitor's token; None when it is forged, too old, or made for another app."""
+        try:
+            user_id, app = self._visitors.loads(token, max_age=VISITOR_TOKEN_SECONDS)
+        except (BadSignature, ValueError, TypeError):
+            return None
+        return user_id if app == app_key and isinstance(user_id, str) else None
+
+
+def new_token() -> str:
+    """An API token; shown once, stored as its hash."""
+    return "fft_" + secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    """Tokens are 256 random bits, so one plain hash suffices: there is nothing to guess."""
+    return hashlib.sha256(token.encode()).hexdigest()
