@@ -1,0 +1,104 @@
+"""Every route of the collector in reading order, and the life of what stands behind them.
+
+The browser's door is asked before the router: it is one path, exactly matched, and takes nearly every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from collector.assets import load_snippet, load_static
+from collector.directory import Directory
+from collector.doors.backend import BackendDoor
+from collector.doors.body import Headers
+from collector.doors.browser import BrowserDoor
+from collector.doors.listing import Judge
+from collector.health import Health
+from collector.ingest import Intake
+from collector.origins import Origins
+from collector.writer import Stored, Writer
+from store.database import open_reader, open_writer
+from store.secrets import Vault
+from store.settings import Settings
+
+
+class Collector:
+    """The ASGI application. Its parts exist between the start and the stop of the server's lifespan."""
+
+    def __init__(self, settings: Settings, extra: Sequence[BaseRoute] = ()) -> None:
+        self._settings = settings
+        self._extra = extra
+        self._router: ASGIApp = Starlette(lifespan=self._life)
+        self._browser: BrowserDoor | None = None
+        self.quick_path = settings.ingest_path.encode()
+
+    def quick(self, headers: Headers, body: bytes) -> tuple[asyncio.Future[Stored], Headers] | None:
+        """The quick lane into the browser's door: see collector/quick_lane.py."""
+        return None if self._browser is None else self._browser.quick(headers, body)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == self._settings.ingest_path and self._browser is not None:
+            await self._browser(scope, receive, send)
+        else:
+            await self._router(scope, receive, send)
+
+    @asynccontextmanager
+    async def _life(self, app: Starlette) -> AsyncIterator[None]:
+        """Open the store, begin to take in; at the end finish what was begun, in the opposite order."""
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            async with await open_writer(settings.data_dir, "registry"):
+                pass  # made and migrated; from here on it is only read
+            log_writer = await stack.enter_async_context(await open_writer(settings.data_dir, "log"))
+            log_reader = await stack.enter_async_context(await open_reader(settings.data_dir, "log"))
+            registry_reader = await stack.enter_async_context(await open_reader(settings.data_dir, "registry"))
+            directory = Directory(registry_reader)
+            await directory.start()
+            stack.push_async_callback(directory.stop)
+            writer = Writer(log_writer, settings.data_dir)
+            writer.start()
+            stack.push_async_callback(writer.stop)
+
+            intake, vault = Intake(writer), Vault(settings.secret_key)
+            self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
+            health = Health(writer)
+
+            def door(path: str, name: str) -> Route:
+                scope = path.rpartition("/")[2]
+                return Route(
+                    path,
+                    BackendDoor(name, scope, intake, directory, vault, log_reader, settings.consent),
+                    methods=["POST"],
+                )
+
+            app.router.routes[:] = [
+                *(Route(path, asset, methods=["GET"]) for path, asset in load_snippet().routes.items()),
+                *(Route(path, asset, methods=["GET"]) for path, asset in load_static().items()),
+                door("/api/v1/installs", "install"),
+                door("/api/v1/app-requests", "app_request"),
+                door("/api/v1/uninstalls", "uninstall"),
+                Route("/healthz", health.healthz),
+                Route("/readyz", health.readyz),
+                Route("/metrics", health.metrics),
+                *self._extra,
+                Route("/", home),
+            ]
+            gc.freeze()  # what lives as long as the process need not be looked at again
+            gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles
+            yield
+
+
+async def home(request: Request) -> Response:
+    """What stands at the door until there is a portal."""
+    return PlainTextResponse(
+        "Footfall collects what happens on listing pages for the partners whose apps are listed.\n"
+    )

@@ -1,0 +1,81 @@
+"""The collector's view of the registry: apps by key and tokens by hash, in memory, fresh within a second.
+
+A miss asks the registry again, so that an app added a moment ago works at once, but not more often than four times a
+second, so that made-up keys cannot turn into database load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from store import registry
+from store.database import Database
+from store.errors import Unavailable
+from store.registry import App, Token
+from store.secrets import token_hash
+
+_log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+MISS_SECONDS = 0.25
+
+
+class Directory:
+    """Made with `open`; the poll is a task of the process's life."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._apps: dict[str, App] = {}
+        self._tokens: dict[str, Token] = {}
+        self._version = -1
+        self._looked_at = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self.refresh()
+        self._task = asyncio.create_task(self._poll(), name="directory")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def app(self, app_key: str) -> App | None:
+        """What is known now; `find_app` also looks again."""
+        return self._apps.get(app_key)
+
+    async def find_app(self, app_key: str) -> App | None:
+        if app_key not in self._apps:
+            await self._look_again()
+        return self._apps.get(app_key)
+
+    async def find_token(self, token: str) -> Token | None:
+        digest = token_hash(token)
+        if digest not in self._tokens:
+            await self._look_again()
+        return self._tokens.get(digest)
+
+    async def refresh(self) -> None:
+        """Read the registry if it has changed."""
+        self._looked_at = time.monotonic()
+        version = await registry.version(self._db)
+        if version == self._version:
+            return
+        apps, tokens = await registry.apps(self._db), await registry.tokens(self._db)
+        self._apps = {app.app_key: app for app in apps}
+        self._tokens = {token.token_hash: token for token in tokens}
+        self._version = version
+
+    async def _look_again(self) -> None:
+        if time.monotonic() - self._looked_at >= MISS_SECONDS:
+            await self.refresh()
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self.refresh()
+            except Unavailable as error:  # the last good view serves on; the next poll tries again
+                _log.warning("the registry cannot be read: %s", error)

@@ -1,0 +1,192 @@
+"""The back end's doors: installs, app requests and uninstalls, told by the marketplace's servers with a bearer token.
+
+The account id ends here: it is hashed before anything is stored, and what is kept of a refused message never holds it.
+What the back end does not know of a visitor (the anonymous id, the partner's id, the word on sharing) is taken from
+what the listing said.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Annotated, Any
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from collector.directory import Directory
+from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after, text_of
+from collector.doors.wire import Instant, Key, MessageId, decoded, occurred_at, receipt_json, refusal_json, refuse_nul
+from collector.ingest import Arrival, Intake, Turned
+from store import log
+from store.database import Database
+from store.errors import Refused, Unavailable
+from store.event import Details, encode_details
+from store.ids import is_anonymous_id, is_partner_anonymous_id, message_id, uuid7
+from store.log import Visitor
+from store.registry import App
+from store.secrets import Vault
+
+MAX_BODY = 1024 * 1024
+MAX_MESSAGES = 1_000
+
+
+class BackendMessage(msgspec.Struct, frozen=True, rename="camel"):
+    """One install, app request or uninstall; docs/reference/http.md explains every field."""
+
+    app: Key
+    account_id: Annotated[str, msgspec.Meta(min_length=1, max_length=500)] | None = None
+    user_id: str | None = None
+    anonymous_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
+    partner_anonymous_id: str | None = None
+    occurred_at: Instant | None = None
+    message_id: MessageId | None = None
+    sharing: bool | None = None
+
+
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_message = msgspec.json.Decoder(BackendMessage).decode
+_KEPT_FIELDS = ("app", "anonymousId", "occurredAt", "messageId", "partnerAnonymousId", "sharing")
+_STATUS = {"too_large": 413, "too_many": 413, "unknown_token": 401, "unsuitable_token": 403}
+
+
+class BackendDoor:
+    """The ASGI application behind one of the back end's routes. `name` is the event's, `scope` the token's."""
+
+    def __init__(
+        self, name: str, scope: str, intake: Intake, directory: Directory, vault: Vault, reader: Database, consent: str
+    ) -> None:
+        self._name = name
+        self._scope = scope
+        self._intake = intake
+        self._directory = directory
+        self._vault = vault
+        self._reader = reader
+        self._consent_required = consent == "required"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received_at = time.time_ns() // 1_000_000
+        request = dict(scope["headers"])
+        try:
+            self._intake.writer.check_open()
+            await self._authenticate(request.get(b"authorization", b""))
+            body = await read_body(request, receive, MAX_BODY)
+            judged = [await self._judge(raw, received_at) for raw in _messages(body)]
+            receipt = await self._intake.ingest(self._scope, received_at, judged, len(body))
+        except ClientGone:
+            return
+        except Refused as refused:
+            await self._intake.keep_refused(self._scope, received_at, Turned(refused, "", b""))
+            status = _STATUS.get(refused.reason, 400)
+            headers: Headers = [(b"www-authenticate", b"Bearer")] if status == 401 else []
+            await respond(send, status, headers, refusal_json(refused))
+        except Unavailable as error:
+            self._intake.writer.shed(self._scope, received_at)
+            await respond(send, 503, [retry_after(error)], b'{"reason":"unavailable"}')
+        else:
+            await respond(send, 200, [], receipt_json(receipt))
+
+    async def _authenticate(self, authorization: bytes) -> None:
+        kind, _, text = authorization.decode("latin-1").partition(" ")
+        token = await self._directory.find_token(text.strip()) if kind.lower() == "bearer" else None
+        if token is None:
+            raise Refused("unknown_token", "give an API token: Authorization: Bearer fft_…")
+        if self._scope not in token.scopes:
+            raise Refused("unsuitable_token", f"this token lacks the scope {self._scope}")
+
+    async def _judge(self, raw: msgspec.Raw, received_at: int) -> Arrival | Turned:
+        app: App | None = None
+        try:
+            message = decoded(_decode_message, raw)
+            app = await self._directory.find_app(message.app)
+            if app is None:
+                raise Refused("unknown_app", "no app has this key - at `$.app`")
+            refuse_nul(message)
+            return await self._arrival(message, app, received_at)
+        except Refused as refused:
+            return Turned(refused, app.app_key if app else "", redacted(raw))
+
+    async def _arrival(self, message: BackendMessage, app: App, received_at: int) -> Arrival:
+        user_id = self._user_id(message)
+        seen = await self._seen(app.app_key, message.anonymous_id, user_id)
+        anonymous_id = message.anonymous_id or (seen.anonymous_id if seen else self._vault.anonymous_id_for(user_id))
+        partner_anonymous_id = _partner_id(message) or (seen.partner_anonymous_id if seen else None)
+        occurred = occurred_at(message.occurred_at, None, received_at) if message.occurred_at else received_at
+        stated_id = message.message_id or self._made_id(app.app_key, user_id, message, occurred)
+        identity, identity_text = message_id(stated_id, app.app_key)
+        row = (
+            app.app_key,
+            identity,
+            "track",
+            self._name,
+            "server",
+            occurred,
+            received_at,
+            app.partner_key,
+            anonymous_id,
+            user_id,
+            partner_anonymous_id,
+            self._suppressed(message.sharing, seen),
+            encode_details(Details(sharing=message.sharing, message_id=identity_text)).decode(),
+        )
+        return Arrival(row)
+
+    def _user_id(self, message: BackendMessage) -> str:
+        if message.account_id is not None:
+            return self._vault.user_id(message.account_id)
+        if message.user_id is None:
+            raise Refused("no_user", "accountId or userId is needed - at `$`")
+        if not is_anonymous_id(message.user_id):  # both ids have the same shape
+            raise Refused("invalid", "userId is 40 hex digits; send a plain account id as accountId - at `$.userId`")
+        return message.user_id
+
+    async def _seen(self, app_key: str, anonymous_id: str | None, user_id: str) -> Visitor | None:
+        """What the app's listing said of this visitor."""
+        if anonymous_id is not None:
+            return await log.visitor(self._reader, app_key, anonymous_id)
+        return await log.visitor_of_user(self._reader, app_key, user_id)
+
+    def _made_id(self, app_key: str, user_id: str, message: BackendMessage, occurred: int) -> str:
+        """The same act told twice with its time is one event; without a time nobody can tell."""
+        if message.occurred_at is None:
+            return str(uuid7())
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{app_key}\n{self._name}\n{user_id}\n{occurred}"))
+
+    def _suppressed(self, sharing: bool | None, seen: Visitor | None) -> str | None:
+        """The visitor's word, told with the act or on the listing; Global Privacy Control is not overruled."""
+        if seen is not None and seen.suppressed == "gpc":
+            return "gpc"
+        if sharing is not None:
+            return None if sharing else "consent"
+        if seen is not None:
+            return seen.suppressed if seen.suppressed == "consent" else None
+        return "consent" if self._consent_required else None
+
+
+def _messages(body: bytes) -> list[msgspec.Raw]:
+    """A body is one object or a list of them. Raises Refused."""
+    text_of(body)
+    if not body.lstrip().startswith(b"["):
+        return [decoded(msgspec.json.Decoder(msgspec.Raw).decode, body)]
+    messages = decoded(_decode_list, body)
+    if len(messages) > MAX_MESSAGES:
+        raise Refused("too_many", f"a list has at most {MAX_MESSAGES} messages")
+    return messages
+
+
+def _partner_id(message: BackendMessage) -> str | None:
+    given = message.partner_anonymous_id
+    if given and not is_partner_anonymous_id(given):
+        raise Refused("invalid", "1 to 200 printable ASCII characters - at `$.partnerAnonymousId`")
+    return given or None
+
+
+def redacted(raw: msgspec.Raw) -> bytes:
+    """What of a refused message may be kept: the fields that cannot hold an account id."""
+    try:
+        message: Any = msgspec.json.decode(raw)
+    except (ValueError, RecursionError):
+        return b""
+    if not isinstance(message, dict):
+        return b""
+    return msgspec.json.encode({field: message[field] for field in _KEPT_FIELDS if field in message})

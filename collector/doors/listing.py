@@ -1,0 +1,216 @@
+"""What the snippet says of one act on a listing page, judged into a row of the event log.
+
+Nothing a browser says is authority: partner and plugin ids come from the registry, and the partner's id for a visitor
+is taken only when the listing that it arrived on belongs to the same partner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+
+from collector.bots import is_bot
+from collector.directory import Directory
+from collector.doors.wire import Instant, Key, MessageId, decoded, milliseconds, occurred_at, refuse_nul
+from collector.ingest import Arrival, Turned
+from collector.scrub import scrub
+from store.errors import Refused
+from store.event import Details, encode_details
+from store.ids import is_anonymous_id, is_partner_anonymous_id, message_id
+from store.log import Visitor
+from store.registry import App
+from store.secrets import Vault
+
+MAX_EVENTS = 100
+
+Url = Annotated[str, msgspec.Meta(min_length=1, max_length=8_000)]
+Text = Annotated[str, msgspec.Meta(max_length=1_000)]
+
+
+class Consent(msgspec.Struct, frozen=True):
+    measurement: bool = True
+    sharing: bool = True
+
+
+class ListingEvent(msgspec.Struct, frozen=True, rename="camel"):
+    """One event as the snippet writes it; docs/reference/events.md explains every field."""
+
+    message_id: MessageId
+    name: Literal["page_view", "tab_click", "cta_click"]
+    app: Key
+    occurred_at: Instant
+    anonymous_id: Key
+    url: Url
+    referrer: Url | None = None
+    title: Text | None = None
+    label: Text | None = None
+    target: Url | None = None
+    partner_anonymous_id: str | None = None
+    arrived_on: str | None = None
+    user: str | None = None
+    consent: Consent | None = None
+    gpc: bool = False
+    webdriver: bool = False
+    version: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+
+
+class ListingBody(msgspec.Struct, frozen=True, rename="camel"):
+    """What one request carries."""
+
+    events: list[ListingEvent]
+    sent_at: Instant | None = None
+
+
+class RawBody(msgspec.Struct, frozen=True, rename="camel"):
+    """The same with events left as they came, so that one bad event does not sink the others."""
+
+    events: list[msgspec.Raw]
+    sent_at: Instant | None = None
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the request itself says, whatever its body claims. The address is not among it and is stored nowhere."""
+
+    received_at: int
+    user_agent: str | None = None
+    locale: str | None = None
+    gpc: bool = False
+
+
+_decode_body = msgspec.json.Decoder(ListingBody).decode
+_decode_raw_body = msgspec.json.Decoder(RawBody).decode
+_decode_event = msgspec.json.Decoder(ListingEvent).decode
+
+
+class Judge:
+    """Turns bodies into arrivals and refusals."""
+
+    def __init__(self, directory: Directory, vault: Vault, consent: str) -> None:
+        self._directory = directory
+        self._vault = vault
+        self._consent_required = consent == "required"
+
+    def judge_clean(self, body: bytes, facts: Facts) -> list[Arrival] | None:
+        """Judge a body in which every event is good; None when anything is amiss, for `judge` to say what."""
+        try:
+            content = _decode_body(body)
+            if not 1 <= len(content.events) <= MAX_EVENTS or b"\\u0000" in body:
+                return None
+            sent_at = milliseconds(content.sent_at) if content.sent_at else None
+            return [self._arrival(event, sent_at, facts) for event in content.events]
+        except (ValueError, RecursionError, Refused):
+            return None
+
+    async def judge(self, body: bytes, facts: Facts) -> Sequence[Arrival | Turned]:
+        """Judge every event of a body. Raises Refused when the body as a whole cannot be read."""
+        clean = self.judge_clean(body, facts)
+        return clean if clean is not None else await self._judge_one_by_one(body, facts)
+
+    async def _judge_one_by_one(self, body: bytes, facts: Facts) -> list[Arrival | Turned]:
+        """The slow way, for a body in which something is wrong: each event gets its own answer."""
+        content = decoded(_decode_raw_body, body)
+        if not 1 <= len(content.events) <= MAX_EVENTS:
+            raise Refused("invalid", f"a body has 1 to {MAX_EVENTS} events - at `$.events`")
+        sent_at = milliseconds(content.sent_at) if content.sent_at else None
+        return [await self._judge_one(raw, sent_at, facts) for raw in content.events]
+
+    async def _judge_one(self, raw: msgspec.Raw, sent_at: int | None, facts: Facts) -> Arrival | Turned:
+        app_key = ""
+        try:
+            event = decoded(_decode_event, raw)
+            app = await self._directory.find_app(event.app)
+            app_key = app.app_key if app else ""
+            refuse_nul(event)
+            return self._arrival(event, sent_at, facts)
+        except Refused as refused:
+            return Turned(refused, app_key, redacted(bytes(raw), refused.reason))
+
+    def _arrival(self, event: ListingEvent, sent_at: int | None, facts: Facts) -> Arrival:
+        """One event as a row. Raises Refused."""
+        app = self._directory.app(event.app)
+        if app is None:
+            raise Refused("unknown_app", "no app has this key - at `$.app`")
+        _check(event)
+        url = scrub(event.url)
+        partner_anonymous_id = url.partner_anonymous_id or self._own_partner_id(event, app)
+        user_id = self._vault.visitor(event.user, app.app_key) if event.user else None
+        sharing = event.consent.sharing if event.consent is not None else None
+        suppressed = self._suppressed(event.gpc, sharing, facts)
+        identity, identity_text = message_id(event.message_id, app.app_key)
+        details = Details(
+            url=url.url,
+            query=url.query,
+            referrer=scrub(event.referrer).url if event.referrer else None,
+            title=event.title or None,
+            label=event.label or None,
+            target=event.target or None,
+            user_agent=facts.user_agent,
+            locale=facts.locale,
+            sharing=sharing,
+            automated=event.webdriver or None,
+            version=event.version,
+            message_id=identity_text,
+        )
+        row = (
+            app.app_key,
+            identity,
+            "track",
+            event.name,
+            "browser",
+            occurred_at(event.occurred_at, sent_at, facts.received_at),
+            facts.received_at,
+            app.partner_key,
+            event.anonymous_id,
+            user_id,
+            partner_anonymous_id,
+            suppressed,
+            encode_details(details).decode(),
+        )
+        told = user_id or partner_anonymous_id or sharing is not None or suppressed == "gpc"
+        if event.name != "page_view" or not told:
+            return Arrival(row)
+        visitor = Visitor(app.app_key, event.anonymous_id, user_id, partner_anonymous_id, suppressed, facts.received_at)
+        return Arrival(row, visitor)
+
+    def _own_partner_id(self, event: ListingEvent, app: App) -> str | None:
+        if not event.partner_anonymous_id or not is_partner_anonymous_id(event.partner_anonymous_id):
+            return None
+        listing = self._directory.app(event.arrived_on or "")
+        same_partner = listing is not None and listing.partner_key == app.partner_key
+        return event.partner_anonymous_id if same_partner else None
+
+    def _suppressed(self, gpc: bool, sharing: bool | None, facts: Facts) -> str | None:
+        """Why no partner may get the event; the visitor's own word comes before ours on bots."""
+        if gpc or facts.gpc:
+            return "gpc"
+        if sharing is False or (sharing is None and self._consent_required):
+            return "consent"
+        return "bot" if facts.user_agent is not None and is_bot(facts.user_agent) else None
+
+
+def _check(event: ListingEvent) -> None:
+    """What the types cannot say. Raises Refused."""
+    if event.consent is not None and not event.consent.measurement:
+        raise Refused("consent_refused", "the visitor did not agree to measurement")
+    if not is_anonymous_id(event.anonymous_id):
+        raise Refused("invalid", "not 40 hex digits - at `$.anonymousId`")
+
+
+def redacted(body: bytes, reason: str) -> bytes:
+    """What of a refused message may be kept: nothing of a visitor who refused, and never the signed user token."""
+    if reason == "consent_refused":
+        return b""
+    if b"user" not in body and b"\\u" not in body:
+        return body
+    try:
+        message = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return b""
+    if isinstance(message, dict):
+        events = message.get("events", [])
+        for part in [message, *(events if isinstance(events, list) else [])]:
+            if isinstance(part, dict) and "user" in part:
+                part["user"] = "[taken out]"
+    return msgspec.json.encode(message)

@@ -1,0 +1,94 @@
+"""The one way into the event log, whichever door a message came through.
+
+A door judges each message into an arrival or a rejection; `ingest` hands all of them to the writer and tells the door
+what became of each. A rejection is kept as it came, capped, beside what was stored: nothing is dropped silently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from collector.writer import Stored, Writer
+from store.errors import Refused, Unavailable
+from store.event import NewRow
+from store.log import HOUR_MS, Entry, Rejection, Visitor
+
+MAX_KEPT_BODY = 4_096
+MAX_KEPT_AN_HOUR = 1_000
+KEPT_NOTHING = b""
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A message that may be stored, and what it says of its visitor."""
+
+    row: NewRow
+    visitor: Visitor | None = None
+
+
+class Turned(msgspec.Struct, frozen=True):
+    """A message that is refused, with the bytes to keep (ids of accounts already taken out)."""
+
+    refused: Refused
+    app_key: str
+    body: bytes
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What became of the messages of one request; `rejected` holds (index, reason, detail)."""
+
+    stored: int
+    duplicate: int
+    rejected: list[tuple[int, str, str]]
+
+
+class Intake:
+    """The writer, and how many rejections of each kind were kept this hour: garbage must not fill the disk."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self._kept: Counter[tuple[str, str]] = Counter()
+        self._hour = 0
+
+    def take(self, door: str, received_at: int, arrivals: Sequence[Arrival], size: int) -> asyncio.Future[Stored]:
+        """Store arrivals alone; the future is done after the commit."""
+        rows = [item.row for item in arrivals]
+        visitors = [item.visitor for item in arrivals if item.visitor is not None]
+        return self.writer.append(Entry(door, received_at, rows, visitors, []), size)
+
+    async def ingest(self, door: str, received_at: int, judged: Sequence[Arrival | Turned], size: int) -> Receipt:
+        """Store what arrived, keep what was refused, and answer after the commit.
+
+        Raises Unavailable when nothing was stored and the sender should come back.
+        """
+        rows = [item.row for item in judged if isinstance(item, Arrival)]
+        visitors = [item.visitor for item in judged if isinstance(item, Arrival) and item.visitor is not None]
+        turned = [(index, item) for index, item in enumerate(judged) if isinstance(item, Turned)]
+        rejections = [self._rejection(door, received_at, item) for _, item in turned]
+        stored = await self.writer.append(Entry(door, received_at, rows, visitors, rejections), size)
+        if not turned and not stored.unstorable:
+            return Receipt(len(rows) - len(stored.duplicates), len(stored.duplicates), [])
+        rejected = [(index, item.refused.reason, item.refused.detail) for index, item in turned]
+        places = [index for index, item in enumerate(judged) if isinstance(item, Arrival)]
+        rejected += [(places[at], "unstorable", "the event log cannot hold it") for at in stored.unstorable]
+        fresh = len(rows) - len(stored.duplicates) - len(stored.unstorable)
+        return Receipt(fresh, len(stored.duplicates), sorted(rejected))
+
+    async def keep_refused(self, door: str, received_at: int, item: Turned) -> None:
+        """Keep a request that was refused as a whole; its answer does not depend on a store that is unwell."""
+        try:
+            await self.ingest(door, received_at, [item], len(item.body))
+        except Unavailable:
+            self.writer.shed(door, received_at)
+
+    def _rejection(self, door: str, received_at: int, item: Turned) -> Rejection:
+        hour = received_at // HOUR_MS
+        if hour != self._hour:
+            self._hour, self._kept = hour, Counter()
+        self._kept[item.app_key, item.refused.reason] += 1
+        kept = self._kept[item.app_key, item.refused.reason] <= MAX_KEPT_AN_HOUR
+        body = item.body[:MAX_KEPT_BODY] if kept else KEPT_NOTHING
+        return Rejection(item.app_key, door, received_at, item.refused.reason, item.refused.detail[:500], body)

@@ -1,0 +1,113 @@
+"""The quick lane of the browser's door: a whole, plainly good request is stored without an ASGI task of its own.
+
+Everything else (another path, a body in pieces that is too long, one event amiss, an origin that is not allowed, a
+store that is unwell) takes the ordinary way, with the bytes that were held back handed on; so the door's rules live in
+one place and this only skips the machinery. It leans on uvicorn's protocol class, which is why uvicorn is pinned to one
+minor version; docs/decisions/0004 has the figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from collector.doors.body import Headers
+from collector.guard import GuardedProtocol
+from collector.writer import Stored
+
+
+class QuickDoor(Protocol):
+    """What the lane needs of the application behind it."""
+
+    quick_path: bytes
+
+    def quick(self, headers: Headers, body: bytes) -> tuple[asyncio.Future[Stored], Headers] | None:
+        """Hand a request to the writer and return who answers it and with which headers; None: the ordinary way."""
+
+
+class QuickLane(GuardedProtocol):
+    """One connection."""
+
+    app: Any  # uvicorn types it as any ASGI application; ours is a QuickDoor too
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._door: QuickDoor = self.app
+        self._held: list[bytes] | None = None
+        self._answering = False
+        self._closing = False
+
+    def on_headers_complete(self) -> None:
+        if self.url == self._door.quick_path and self._is_free() and self._is_plain():
+            self._in_head = False
+            self._held = []
+        elif self._answering:
+            self._closing = True  # a second request before the first is answered: answer that one, then close
+        else:
+            super().on_headers_complete()
+
+    def _is_free(self) -> bool:
+        return not self._answering and (self.cycle is None or self.cycle.response_complete)
+
+    def _is_plain(self) -> bool:
+        parser = self.parser
+        plain = parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
+        return plain and parser.should_keep_alive() and not parser.should_upgrade() and not self.expect_100_continue
+
+    def on_body(self, body: bytes) -> None:
+        if self._closing:
+            return
+        if self._held is None:
+            super().on_body(body)
+            return
+        self._held.append(body)
+        if len(self._held) > 64:  # a long body in small pieces: the ordinary way counts it
+            self._go_ordinary()
+
+    def on_message_complete(self) -> None:
+        if self._held is None:
+            if not self._closing:
+                super().on_message_complete()
+            return
+        lane = self._door.quick(self.headers, b"".join(self._held))
+        if lane is None:
+            self._go_ordinary()
+            super().on_message_complete()
+            return
+        self._held = None
+        self._in_head = self._whole = True
+        self._head_bytes = 0
+        self._answering = True
+        stored, headers = lane
+        stored.add_done_callback(lambda done: self._answer(done, headers))
+
+    def _go_ordinary(self) -> None:
+        """Hand on what was held back."""
+        held, self._held = self._held or [], None
+        super().on_headers_complete()
+        for piece in held:
+            super().on_body(piece)
+
+    def _answer(self, stored: asyncio.Future[Stored], headers: Headers) -> None:
+        self._answering = False
+        if self.transport.is_closing():
+            return
+        failed = stored.cancelled() or stored.exception() is not None
+        lines = [_UNAVAILABLE if failed else _STORED]
+        for name, value in (*self.server_state.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(b"\r\n")
+        self.transport.write(b"".join(lines))
+        self.on_response_complete()
+        if self._closing:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        if self._answering:
+            self._closing = True
+        else:
+            super().shutdown()
+
+
+_STORED = b"HTTP/1.1 204 No Content\r\n"
+_UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 3\r\ncontent-length: 0\r\n"

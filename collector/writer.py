@@ -1,0 +1,197 @@
+"""The one task that owns the event log's writing connection.
+
+It takes whatever waits, commits once, and only then lets the requests answer; while the disk flushes, the next batch
+gathers, so there is no timer. The queue is bounded in rows and bytes; over that, requests are shed, never lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import sqlite3
+from collections import Counter, deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from store import log
+from store.database import Database
+from store.errors import Unavailable
+from store.log import HOUR_MS, Committed, Entry, Tally
+
+_log = logging.getLogger(__name__)
+
+MAX_QUEUED_ROWS = 20_000
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+ROWS_PER_COMMIT = 2_000
+GATHER_SECONDS = 0.005
+PROBE_SECONDS = 1.0
+DISK_FLOOR_BYTES = 16 * 1024 * 1024
+DISK_FLOOR_SHARE = 0.02
+
+_jitter = random.Random().uniform  # noqa: S311 - spreads clients' returns, keeps no secret
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """An entry on its way, its size in bytes, and who waits for it."""
+
+    entry: Entry
+    size: int
+    stored: asyncio.Future[Stored]
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Positions among an entry's rows; every other row was stored."""
+
+    duplicates: frozenset[int]
+    unstorable: frozenset[int]
+
+
+class Writer:
+    """Append entries with `append`; `start` and `stop` belong to the process's life."""
+
+    def __init__(self, db: Database, data_dir: Path) -> None:
+        self._db = db
+        self._loop = asyncio.get_running_loop()
+        self._data_dir = data_dir
+        self._queue: deque[Waiting] = deque()
+        self._rows = 0
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._unwritten: Counter[Tally] = Counter()  # shed: written with the next commit
+        self.unwell: str | None = None
+        self.totals: Counter[tuple[str, str, str]] = Counter()  # (door, outcome, reason), since the process began
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._work(), name="writer")
+
+    async def stop(self) -> None:
+        """Commit what waits, then end."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """Rows and bytes that wait."""
+        return self._rows, self._bytes
+
+    def check_open(self) -> None:
+        """Raises Unavailable when an entry would be shed now."""
+        if self.unwell is not None:
+            raise Unavailable("the event log cannot be written now", retry_after=_jitter(2, 5))
+        if self._rows >= MAX_QUEUED_ROWS or self._bytes >= MAX_QUEUED_BYTES:
+            raise Unavailable("too many events are waiting to be stored", retry_after=_jitter(1, 5))
+
+    def append(self, entry: Entry, size: int) -> asyncio.Future[Stored]:
+        """Store an entry of `size` bytes; the future is done after the commit.
+
+        Raises Unavailable, here or by the future, when the entry was not stored.
+        """
+        self.check_open()
+        waiting = Waiting(entry, size, self._loop.create_future())
+        self._queue.append(waiting)
+        self._rows += len(entry.rows) + len(entry.rejections)
+        self._bytes += size
+        self._wake.set()
+        return waiting.stored
+
+    def shed(self, door: str, received_at: int) -> None:
+        """Count a request that was turned away unread."""
+        hour = received_at // HOUR_MS
+        counts = Counter({Tally("", door, hour, "received"): 1, Tally("", door, hour, "shed"): 1})
+        self._unwritten.update(counts)
+        self._add_totals(counts)
+
+    def _add_totals(self, counts: Counter[Tally]) -> None:
+        for (_, door, _, outcome, reason), n in counts.items():
+            self.totals[door, outcome, reason] += n
+
+    async def _work(self) -> None:
+        while self._queue or not self._stopping:
+            if self.unwell is not None and not self._stopping:
+                await asyncio.sleep(PROBE_SECONDS)
+                await self._commit([])
+            elif self._queue:
+                await self._gather()
+                await self._commit(self._take())
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+        if self._unwritten:
+            await self._commit([])
+
+    async def _gather(self) -> None:
+        """Wait while each turn of the event loop still brings rows: nothing when idle, a fuller commit under load."""
+        seen, until = 0, self._loop.time() + GATHER_SECONDS
+        while seen < self._rows < ROWS_PER_COMMIT and self._loop.time() < until:
+            seen = self._rows
+            await asyncio.sleep(0)
+
+    def _take(self) -> list[Waiting]:
+        taken: list[Waiting] = []
+        rows = 0
+        while self._queue and rows < ROWS_PER_COMMIT:
+            waiting = self._queue.popleft()
+            taken.append(waiting)
+            rows += len(waiting.entry.rows) + len(waiting.entry.rejections)
+            self._bytes -= waiting.size
+        self._rows -= rows
+        return taken
+
+    async def _commit(self, taken: Sequence[Waiting]) -> None:
+        """Commit and answer; without entries it is a probe, which finds an unwell store well again by itself."""
+        carried = Counter(self._unwritten)
+        try:
+            self._check_disk()
+            done = await log.commit(self._db, [waiting.entry for waiting in taken], carried or _NOTHING)
+        except (sqlite3.Error, OSError, Unavailable) as error:
+            self._fail(taken, error)
+            return
+        self.unwell = None
+        self._unwritten.subtract(carried)
+        self._unwritten = +self._unwritten
+        self._add_totals(done.counts)
+        at = 0
+        for waiting in taken:
+            end = at + len(waiting.entry.rows)
+            if not waiting.stored.done():  # its sender has gone
+                waiting.stored.set_result(_part(done, at, end))
+            at = end
+
+    def _check_disk(self) -> None:
+        usage = os.statvfs(self._data_dir)
+        free = usage.f_bavail * usage.f_frsize
+        if free < min(DISK_FLOOR_BYTES, usage.f_blocks * usage.f_frsize * DISK_FLOOR_SHARE):
+            raise Unavailable(f"the disk is full: {free // 1024} KiB free")
+
+    def _fail(self, taken: Sequence[Waiting], error: Exception) -> None:
+        """The store is unwell: everyone who waits is told to come back."""
+        if self.unwell is None:
+            _log.error("the event log cannot be written: %s", error)
+        self.unwell = str(error)
+        waiting = [*taken, *self._queue]
+        self._queue.clear()
+        self._rows = self._bytes = 0
+        for item in waiting:
+            if not item.stored.done():
+                item.stored.set_exception(Unavailable("the event log cannot be written now", retry_after=_jitter(2, 5)))
+
+
+def _part(done: Committed, start: int, end: int) -> Stored:
+    if not done.duplicates and not done.unstorable:
+        return _ALL_STORED
+    return Stored(
+        frozenset(p - start for p in done.duplicates if start <= p < end),
+        frozenset(p - start for p in done.unstorable if start <= p < end),
+    )
+
+
+_ALL_STORED = Stored(frozenset(), frozenset())
+_NOTHING = Counter({Tally("", "", 0, "received"): 0})
