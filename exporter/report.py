@@ -1,0 +1,87 @@
+"""What a run tells: a moving line on a terminal, one JSON line per event of note otherwise, and the sums at its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import msgspec
+
+
+class Shipped(msgspec.Struct):
+    """One destination's part of a run. `deferred` says why something is left for a later run."""
+
+    app: str
+    destination: str
+    accepted: int = 0
+    suppressed: int = 0
+    parked: int = 0
+    batches: int = 0
+    deferred: str = ""
+
+
+class Report(msgspec.Struct):
+    """A whole run's sums; `exit_code` is 0 when everything went, 75 when something is deferred."""
+
+    run: str
+    dry_run: bool
+    destinations: list[Shipped] = []
+    busy: str = ""
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        return 75 if self.busy or any(shipped.deferred for shipped in self.destinations) else 0
+
+    def sums(self) -> dict[str, int]:
+        return {
+            name: sum(getattr(shipped, name) for shipped in self.destinations)
+            for name in ("accepted", "suppressed", "parked", "batches")
+        }
+
+    def summary(self) -> str:
+        """One line for a person."""
+        if self.busy:
+            return f"another run is under way: {self.busy}"
+        sums = self.sums()
+        deferred = sum(1 for shipped in self.destinations if shipped.deferred)
+        verb = "would be sent" if self.dry_run else "accepted"
+        return (
+            f"{sums['accepted']} events {verb} in {sums['batches']} batches, {sums['suppressed']} suppressed, "
+            f"{sums['parked']} parked, {deferred} destinations deferred, {self.seconds:.1f} s"
+        )
+
+
+class Voice:
+    """Where a run speaks: standard error, as a moving line or as JSON lines. Never a key, never a payload."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._terminal = sys.stderr.isatty() and not quiet
+        self._quiet = quiet
+        self._last = 0.0
+
+    def note(self, what: str, **fields: Any) -> None:
+        """Something worth a line in the journal."""
+        if self._quiet:
+            return
+        if self._terminal:
+            said = ", ".join(f"{name} {value}" for name, value in fields.items())
+            sys.stderr.write(f"\r\033[K{what}: {said}\n")
+        else:
+            sys.stderr.buffer.write(msgspec.json.encode({"event": what, **fields}) + b"\n")
+        sys.stderr.flush()
+
+    def progress(self, report: Report) -> None:
+        """Five times a second at most, and only for somebody who looks."""
+        if not self._terminal or time.monotonic() - self._last < 0.2:
+            return
+        self._last = time.monotonic()
+        sums = report.sums()
+        sys.stderr.write(f"\r\033[K{sums['accepted']} accepted in {sums['batches']} batches …")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        if self._terminal:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()

@@ -1,0 +1,71 @@
+"""What an answer means, and how long to wait before the next attempt. Pure.
+
+Segment answers 200 to nearly everything, so success is narrow: a 2xx that no redirect led to, with a JSON object that
+says so. Which statuses are worth another attempt follows Segment's own clients (docs/reference/delivery.md).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["accepted", "content", "transient", "ambiguous", "destination"]
+
+ATTEMPTS_IN_A_RUN = 5
+BASE_SECONDS = 0.5
+MOST_SECONDS = 60.0
+WAIT_IN_A_RUN_SECONDS = 30.0  # what a destination asks for beyond that is left to a later run
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What came back. `status` is None when nothing did; then `error` says why and `sent` whether bytes had left."""
+
+    status: int | None = None
+    body: str = ""
+    redirected: bool = False
+    retry_after: float | None = None
+    error: str = ""
+    sent: bool = True
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`content`: something in the batch is refused. `destination`: the destination as a whole is at fault."""
+
+    kind: Kind
+    detail: str
+
+
+def judge(reply: Reply) -> Verdict:
+    """The verdict on one reply."""
+    if reply.redirected or (reply.status is not None and 300 <= reply.status < 400):
+        return Verdict("destination", "the endpoint redirects: check FOOTFALL_SEGMENT_URL_US and _EU")
+    if reply.status is None:
+        return Verdict("ambiguous" if reply.sent else "transient", reply.error)
+    if 200 <= reply.status < 300:
+        return Verdict("accepted", "") if _says_success(reply.body) else Verdict("transient", "unknown reply")
+    if reply.status in (400, 413, 422):
+        return Verdict("content", reply.body)
+    if reply.status in (408, 410, 429, 460) or (reply.status >= 500 and reply.status not in (501, 505)):
+        return Verdict("transient", reply.body)
+    return Verdict("destination", f"the endpoint answers {reply.status}")
+
+
+def _says_success(body: str) -> bool:
+    try:
+        answer = msgspec.json.decode(body)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and answer.get("success") is True
+
+
+def wait(attempt: int, retry_after: float | None, jitter: float) -> float | None:
+    """Seconds before the next attempt after the `attempt`th failed; None when it is left to a later run.
+
+    `jitter` is in [0, 1).
+    """
+    if attempt >= ATTEMPTS_IN_A_RUN:
+        return None
+    if retry_after is not None:
+        return retry_after if retry_after <= WAIT_IN_A_RUN_SECONDS else None
+    return min(BASE_SECONDS * 2.0 ** (attempt - 1), MOST_SECONDS) * (1 + jitter / 10)
