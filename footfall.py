@@ -1,0 +1,327 @@
+"""The command line: one table of commands, nothing else. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from store.errors import Busy, ConfigError, FootfallError, StoreUnavailable
+
+T = TypeVar("T")
+EXIT_CODES: dict[type[FootfallError], int] = {StoreUnavailable: 69, Busy: 75, ConfigError: 78}
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Footfall(click.Group):
+    """The program: failures are one line on standard error, with the exit code that says what to do about them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FootfallError as error:
+            click.echo(f"footfall: {error}", err=True)
+            code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+            raise SystemExit(code) from None
+
+
+@click.group(cls=Footfall, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="footfall")
+def main() -> None:
+    """Shows app partners the journeys on their marketplace listings, in their own Segment workspace.
+
+    Settings are environment variables that begin with FOOTFALL_.
+    """
+
+
+@main.command()
+@click.option("--port", default=8000, show_default=True, help="The collector's port; the fake Segment takes the next.")
+@click.option("--data", type=click.Path(path_type=Path), help="Where the demo keeps its data.")
+def demo(port: int, data: Path | None) -> None:
+    """Run a made-up marketplace with everything behind it.
+
+    Example: footfall demo --port 8000
+    """
+    from collector.demo.launch import launch
+    from store.settings import load
+
+    raise SystemExit(launch(load(data_dir=data), port))
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True)
+def serve(host: str, port: int) -> None:
+    """Run the collector until it is told to stop.
+
+    Example: footfall serve --host 127.0.0.1 --port 8000
+    """
+    from collector.server import serve as run
+    from store.settings import load
+
+    raise SystemExit(0 if run(load(), host, port) else 1)
+
+
+@main.command()
+@click.option("--app", "app_key", metavar="KEY", help="Only this app.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and send nothing.")
+@click.option("--every", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Run again and again, until stopped.")
+@as_json
+def export(app_key: str | None, dry_run: bool, every: float | None, as_json: bool) -> None:
+    """Ship what is pending to the partners' Segment sources, then exit.
+
+    Exit codes: 0 all sent, 75 something is left for a later run, 69 a database is not available, 78 a setting is wrong.
+
+    Example: footfall export --dry-run
+    """
+    from exporter.report import Voice
+    from exporter.run import run
+    from store.settings import load
+
+    voice = Voice(quiet=as_json)
+    report = asyncio.run(run(load(), voice, only=app_key, dry_run=dry_run, every=every))
+    if as_json:
+        _print(report)
+    else:
+        click.echo(report.summary())
+    raise SystemExit(report.exit_code)
+
+
+@main.command("fake-segment")
+@click.option("--port", default=8001, show_default=True)
+def fake_segment(port: int) -> None:
+    """Run a Segment that keeps what would land, for tests and for looking.
+
+    Example: footfall fake-segment --port 8001
+    """
+    from exporter.fake_segment.app import serve as run
+
+    run(port, announce=lambda url: click.echo(f"fake Segment at {url}; what landed: {url}/_/received"))
+
+
+@main.command()
+@as_json
+def migrate(as_json: bool) -> None:
+    """Make the databases, or bring them up to this version.
+
+    Example: footfall migrate
+    """
+    from store.database import FILES, migrate_all
+    from store.settings import load
+
+    applied = _run(migrate_all(load().data_dir))
+    if as_json:
+        _print(applied)
+    for nature, names in applied.items():
+        click.echo(f"{FILES[nature]}: {', '.join(names) or 'up to date'}", err=as_json)
+
+
+@main.command()
+@as_json
+def doctor(as_json: bool) -> None:
+    """Check that every event is accounted for.
+
+    Exits 1 when a sum does not balance. Example: footfall doctor --json
+    """
+    from store.balance import examine
+    from store.settings import load
+
+    findings = _run(examine(load().data_dir))
+    if as_json:
+        _print(findings)
+    else:
+        click.echo("\n".join(findings.lines()))
+    raise SystemExit(0 if findings.balanced else 1)
+
+
+@main.group()
+def partner() -> None:
+    """Companies with apps in the marketplace."""
+
+
+@partner.command("add")
+@click.argument("key")
+@click.option("--partner-id", required=True, help="The partner's id as partners know it, digits.")
+@click.option("--name", required=True)
+@as_json
+def partner_add(key: str, partner_id: str, name: str, as_json: bool) -> None:
+    """Add a partner.
+
+    Example: footfall partner add acme --partner-id 1211971 --name "Acme Apps"
+    """
+    from store import registry
+
+    async def work(db: Any) -> None:
+        await registry.add_partner(db, _now(), key, partner_id, name)
+
+    _run(_in_registry(work))
+    _show({"key": key, "partner_id": partner_id, "name": name}, as_json)
+
+
+@main.group("app")
+def app_group() -> None:
+    """Listed apps, and where their events go."""
+
+
+@app_group.command("add")
+@click.argument("key")
+@click.option("--partner", "partner_key", required=True, metavar="PARTNER")
+@click.option("--plugin-id", required=True, help="The number in the listing's address.")
+@click.option("--name", required=True)
+@as_json
+def app_add(key: str, partner_key: str, plugin_id: str, name: str, as_json: bool) -> None:
+    """Add an app to a partner.
+
+    Example: footfall app add com.acme.charts --partner acme --plugin-id 1219125 --name "Charts"
+    """
+    from store import registry
+
+    async def work(db: Any) -> registry.App:
+        return await registry.add_app(db, _now(), key, partner_key, plugin_id, name)
+
+    app = _run(_in_registry(work))
+    shown = {"key": app.app_key, "plugin_id": app.plugin_id, "partner_id": app.partner_id}
+    _show({**shown, "guid": app.guid, "ingest_key": app.ingest_key}, as_json)
+
+
+@app_group.command("set")
+@click.argument("key")
+@click.option(
+    "--segment-write-key-file", "key_file", type=click.File("r"), help="A file with the key; - is standard input."
+)
+@click.option("--region", type=click.Choice(["us", "eu"]))
+@click.option("--profile", type=click.Choice(["mpac", "segment"]))
+@click.option("--uninstalls/--no-uninstalls", default=None, help="Whether uninstalls are sent too.")
+@click.option("--new-source", is_flag=True, help="The key is of another source than before, not a new key of the same.")
+@click.option(
+    "--start",
+    type=click.Choice(["now", "beginning"]),
+    default="now",
+    show_default=True,
+    help="Where a new destination begins.",
+)
+@as_json
+def app_set(
+    key: str,
+    key_file: Any,
+    region: str | None,
+    profile: str | None,
+    uninstalls: bool | None,
+    new_source: bool,
+    start: str,
+    as_json: bool,
+) -> None:
+    """Say where an app's events go.
+
+    Example: printf %s "$WRITE_KEY" | footfall app set com.acme.charts --segment-write-key-file - --region eu
+    """
+    from store import registry
+    from store.log import head_or_zero
+    from store.secrets import Vault
+    from store.settings import load
+
+    settings = load()
+    write_key = key_file.read().strip() if key_file else None
+    if write_key is not None and not 1 <= len(write_key) <= 200:
+        raise ConfigError("the write key file is empty or holds more than a key")
+    change = registry.Change(
+        segment_write_key=write_key, region=region, profile=profile, uninstalls=uninstalls, new_source=new_source
+    )
+
+    async def work(db: Any) -> registry.Destination:
+        begins = await head_or_zero(settings.data_dir) if start == "now" else 0
+        return await registry.set_destination(db, Vault(settings.secret_key), _now(), key, change, begins)
+
+    d = _run(_in_registry(work))
+    shown = {"key": d.app_key, "destination": d.destination_id, "region": d.region, "profile": d.profile}
+    _show({**shown, "uninstalls": d.uninstalls, "segment_write_key": f"…{d.write_key_last4}"}, as_json)
+    if write_key is not None and not (len(write_key) == 32 and write_key.isalnum()):
+        click.echo("footfall: Segment's write keys are 32 letters and digits; this one is not", err=True)
+
+
+@main.group()
+def token() -> None:
+    """API tokens for the marketplace's back end."""
+
+
+@token.command("add")
+@click.argument("name")
+@click.option(
+    "--scope", "scopes", multiple=True, metavar="S", help="installs, app-requests or uninstalls; several are allowed."
+)
+@click.argument("more", nargs=-1, metavar="[S…]")
+@as_json
+def token_add(name: str, scopes: tuple[str, ...], more: tuple[str, ...], as_json: bool) -> None:
+    """Make an API token; it is shown once.
+
+    Example: footfall token add back-end --scope installs app-requests uninstalls
+    """
+    from store import registry
+
+    wanted = frozenset(scope for text in (*scopes, *more) for scope in text.split(",") if scope)
+
+    async def work(db: Any) -> str:
+        return await registry.add_token(db, _now(), name, wanted)
+
+    made = _run(_in_registry(work))
+    _show({"name": name, "scopes": " ".join(sorted(wanted)), "token": made}, as_json)
+
+
+@main.group()
+def visitor() -> None:
+    """Signed-in visitors of listing pages."""
+
+
+@visitor.command("token")
+@click.argument("app_key", metavar="APP")
+@click.option(
+    "--account-id-file", type=click.File("r"), required=True, help="A file with the account id; - is standard input."
+)
+def visitor_token(app_key: str, account_id_file: Any) -> None:
+    """Sign the data-user token for one visitor of one app's listing.
+
+    Example: printf %s "$ACCOUNT" | footfall visitor token com.acme.charts --account-id-file -
+    """
+    from store.secrets import Vault
+    from store.settings import load
+
+    click.echo(Vault(load().secret_key).sign_visitor(account_id_file.read().strip(), app_key))
+
+
+async def _in_registry(work: Any) -> Any:
+    from store.database import open_writer
+    from store.settings import load
+
+    async with await open_writer(load().data_dir, "registry") as db:
+        return await work(db)
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(coroutine)
+
+
+def _show(values: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print(values)
+    else:
+        for name, value in values.items():
+            click.echo(f"{name:<18} {value}")
+
+
+def _print(value: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    main(prog_name="footfall" if sys.argv[0].endswith("footfall.py") else None)
