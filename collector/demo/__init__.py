@@ -1,0 +1,1 @@
+"""The demo: a made-up marketplace whose listings carry the snippet, so that a newcomer sees events land."""

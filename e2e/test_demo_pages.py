@@ -1,0 +1,287 @@
+"""The demo marketplace as a newcomer meets it: every page, with and without a script, and what lands because of it.
+
+The surprising thing: nothing is awaited by sleeping. A test asks the fake Segment, or the live page, until it is there.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+BOARD_CHARTS = "/demo/apps/1218401/board-charts"
+TIME_POCKETS = "/demo/apps/1220118/time-pockets"
+SKETCH_TIDE = "/demo/apps/1221540/sketch-tide"
+AUDIT_LANTERN = "/demo/apps/1220309/audit-lantern"
+DESKBELL = "/demo/apps/1222853/deskbell"
+TABS = ["Overview", "Reviews", "Pricing", "Privacy & Security", "Support", "Versions", "Installation"]
+EVERY_PAGE = [
+    "/demo",
+    "/demo/live",
+    *(f"{BOARD_CHARTS}?tab={tab.lower().replace(' & ', '-and-')}" for tab in TABS),
+    f"{SKETCH_TIDE}?hosting=server&consent=required",
+    f"{BOARD_CHARTS}/get",
+    f"{AUDIT_LANTERN}/get",
+    f"{BOARD_CHARTS}/done?act=installs",
+    f"{AUDIT_LANTERN}/done?act=app-requests",
+    f"{DESKBELL}/done?act=uninstalls",
+]
+
+
+def landed(demo: Any, app_key: str) -> list[dict[str, Any]]:
+    """The messages of one app that the fake Segment has."""
+    connection = HTTPConnection(urlsplit(demo.segment_url).netloc, timeout=5)
+    try:
+        connection.request("GET", "/_/received")
+        everything = json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    return [message for message in everything if message["properties"].get("pluginKey") == app_key]
+
+
+def wait_for(demo: Any, app_key: str, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The first landed message of this app that is the wanted one."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for message in landed(demo, app_key):
+            if is_it(message):
+                return message
+        time.sleep(0.1)
+    raise AssertionError(f"{app_key}: the event did not land, only {landed(demo, app_key)}")
+
+
+def visitor_of(context: BrowserContext) -> str:
+    """The anonymous id that the snippet gave this browser."""
+    value = next(cookie["value"] for cookie in context.cookies() if cookie["name"] == "footfall_id")
+    return value.split(".")[1]
+
+
+def arrive(page: Page, address: str) -> None:
+    """Open a listing and wait until the snippet has given the visitor an id."""
+    page.goto(address)
+    page.wait_for_function("document.cookie.includes('footfall_id=')")
+
+
+def test_the_index_links_every_listing(demo: Any, page: Page) -> None:
+    page.goto(f"{demo.url}/demo")
+    links = page.locator(".shelf a").evaluate_all("links => links.map(link => link.href)")
+    assert len(links) == 10
+    for link in links:
+        assert page.request.get(link).status == 200
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", EVERY_PAGE)
+def test_every_page_fits_a_phone_and_obeys_its_own_content_security_policy(
+    demo: Any, new_context: Callable[..., BrowserContext], path: str, scheme: str
+) -> None:
+    page = new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme).new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    answer = page.goto(f"{demo.url}{path}")
+    assert answer is not None
+    assert answer.status == 200
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    page.wait_for_load_state("load")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert complaints == []
+
+
+def test_a_tab_is_a_page_of_its_own_without_a_script(demo: Any, new_context: Callable[..., BrowserContext]) -> None:
+    page = new_context(java_script_enabled=False).new_page()
+    page.goto(f"{demo.url}{BOARD_CHARTS}?hosting=cloud&tab=overview")
+    page.get_by_role("tab", name="Reviews").click()
+    assert page.url == f"{demo.url}{BOARD_CHARTS}?hosting=cloud&tab=reviews"
+    expect(page.get_by_role("tabpanel")).to_have_count(1)
+    expect(page.get_by_role("tabpanel", name="Reviews")).to_be_visible()
+
+
+def test_with_a_script_a_tab_opens_in_place_and_back_returns(demo: Any, page: Page) -> None:
+    page.goto(f"{demo.url}{BOARD_CHARTS}?hosting=cloud&tab=overview")
+    page.evaluate("window.isSamePage = true")
+    page.get_by_role("tab", name="Versions").click()
+    expect(page).to_have_url(re.compile(r"tab=versions$"))
+    expect(page).to_have_title("Board Charts: Versions")
+    expect(page.get_by_role("tabpanel", name="Versions")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("tabpanel", name="Overview")).to_be_visible()
+    assert page.evaluate("window.isSamePage")
+
+
+def test_arrow_keys_move_along_the_tabs_and_enter_opens_one(demo: Any, page: Page) -> None:
+    page.goto(f"{demo.url}{BOARD_CHARTS}?hosting=cloud&tab=overview")
+    page.get_by_role("tab", name="Overview").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("tab", name="Installation")).to_be_focused()
+    expect(page.get_by_role("tabpanel", name="Overview")).to_be_visible()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("tab", name="Reviews")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name="Overview")).to_have_attribute("tabindex", "-1")
+
+
+def test_a_wrong_slug_goes_to_the_right_one_and_keeps_the_query(demo: Any, page: Page) -> None:
+    page.goto(f"{demo.url}/demo/apps/1218401/old-name?hosting=server&tab=pricing")
+    assert page.url == f"{demo.url}{BOARD_CHARTS}?hosting=server&tab=pricing"
+
+
+@pytest.mark.parametrize("path", ["/demo/apps/999/nothing", "/demo/apps/999/nothing/get", "/demo/nowhere"])
+def test_an_address_that_nobody_has_is_not_found(demo: Any, page: Page, path: str) -> None:
+    answer = page.goto(f"{demo.url}{path}")
+    assert answer is not None
+    assert answer.status == 404
+    expect(page.get_by_role("heading", level=1)).to_have_text("Nothing is moored here")
+
+
+def test_a_campaign_visitors_steps_land_with_the_partners_id(demo: Any, page: Page, context: BrowserContext) -> None:
+    page.goto(f"{demo.url}/demo")
+    page.get_by_role("link", name="The chart you open before stand-up").click()
+    page.wait_for_function("document.cookie.includes('footfall_id=')")
+    visitor = visitor_of(context)
+    page.get_by_role("tab", name="Pricing").click()
+    click = wait_for(
+        demo,
+        "com.fernhollow.board-charts",
+        lambda it: it["properties"]["anonymousId"] == visitor and it["properties"].get("label") == "Pricing",
+    )
+    assert click["event"] == "MPAC User event"
+    assert click["properties"]["actionSubjectId"] == "tab/pricing"
+    assert click["properties"]["partnerAnonymousId"] == "fh-reader-20817-c4a1"
+
+
+def test_a_confirmed_trial_lands_as_an_install_with_a_hashed_account(
+    demo: Any, page: Page, context: BrowserContext
+) -> None:
+    arrive(page, f"{demo.url}{TIME_POCKETS}")
+    visitor = visitor_of(context)
+    page.get_by_role("link", name="Try it free").click()
+    page.get_by_label("Mira Okafor").check()
+    page.get_by_role("button", name="Start free trial").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Time Pockets is installed")
+    install = wait_for(
+        demo,
+        "eu.pebblewick.time-pockets",
+        lambda it: it["event"] == "MPAC Install event" and it["properties"]["anonymousId"] == visitor,
+    )
+    assert re.fullmatch(r"[0-9a-f]{40}", install["properties"]["userId"])
+    assert "mira" not in json.dumps(install).lower()
+    page.get_by_role("button", name="Uninstall").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Time Pockets is uninstalled")
+
+
+def test_a_request_only_app_is_requested_and_never_installed(demo: Any, page: Page, context: BrowserContext) -> None:
+    arrive(page, f"{demo.url}{AUDIT_LANTERN}")
+    visitor = visitor_of(context)
+    page.get_by_role("link", name="Request this app").click()
+    page.get_by_label("Jonas Hale").check()
+    page.get_by_role("button", name="Send request").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Audit Lantern is requested")
+    wait_for(
+        demo,
+        "eu.pebblewick.audit-lantern",
+        lambda it: it["event"] == "MPAC App request event" and it["properties"]["anonymousId"] == visitor,
+    )
+    assert not [it for it in landed(demo, "eu.pebblewick.audit-lantern") if it["event"] == "MPAC Install event"]
+
+
+def test_nobody_can_install_without_saying_who_they_are(demo: Any, page: Page) -> None:
+    answer = page.request.post(f"{demo.url}{BOARD_CHARTS}/get", form={"person": "nobody"})
+    assert answer.status == 422
+    assert "Choose who you are first." in answer.text()
+
+
+def test_an_app_without_a_write_key_says_that_its_events_wait(demo: Any, page: Page) -> None:
+    page.goto(f"{demo.url}{DESKBELL}/get")
+    page.get_by_label("Soraya Lind").check()
+    page.get_by_role("button", name="Install on your site").click()
+    expect(page.locator("main")).to_contain_text("Tallow & Finch has not entered a Segment write key for Deskbell")
+    assert landed(demo, "com.tallowfinch.deskbell") == []
+
+
+def test_signing_in_and_out_works_without_a_script(demo: Any, new_context: Callable[..., BrowserContext]) -> None:
+    page = new_context(java_script_enabled=False).new_page()
+    page.goto(f"{demo.url}{BOARD_CHARTS}?tab=support")
+    page.locator("summary", has_text="Sign in").click()
+    page.get_by_role("button", name="Jonas Hale").click()
+    assert page.url == f"{demo.url}{BOARD_CHARTS}?tab=support"
+    expect(page.locator("script[data-user]")).to_have_count(1)
+    page.locator("summary", has_text="Jonas Hale").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("script[data-user]")).to_have_count(0)
+
+
+@pytest.mark.parametrize("wanted", ["//elsewhere.test/", "https://elsewhere.test/demo", "/demo\\@elsewhere.test", "/"])
+def test_signing_in_never_leads_away_from_the_demo(demo: Any, page: Page, wanted: str) -> None:
+    answer = page.request.post(f"{demo.url}/demo/sign-in", form={"person": "mira", "next": wanted}, max_redirects=0)
+    assert answer.status == 303
+    assert answer.headers["location"] == "/demo"
+
+
+def test_where_consent_is_required_nothing_is_kept_before_the_choice(
+    demo: Any, page: Page, context: BrowserContext
+) -> None:
+    page.goto(f"{demo.url}{SKETCH_TIDE}?consent=required")
+    bar = page.get_by_role("region", name="Your privacy")
+    expect(bar).to_be_visible()
+    page.wait_for_function("window.footfall && window.footfall.version")
+    assert [cookie for cookie in context.cookies() if cookie["name"] == "footfall_id"] == []
+    bar.get_by_role("button", name="Accept all").click()
+    expect(bar).to_be_hidden()
+    page.wait_for_function("document.cookie.includes('footfall_id=')")
+    visitor = visitor_of(context)
+    wait_for(demo, "io.saltlight.sketch-tide", lambda it: it["properties"]["anonymousId"] == visitor)
+
+
+@pytest.mark.parametrize("choice", ["Measurement only", "Decline"])
+def test_whoever_does_not_share_reaches_no_partner(
+    demo: Any, page: Page, new_context: Callable[..., BrowserContext], choice: str
+) -> None:
+    before = len(landed(demo, "io.saltlight.sketch-tide"))
+    page.goto(f"{demo.url}{SKETCH_TIDE}?consent=required&tab=support")
+    page.wait_for_function("window.footfall && window.footfall.version")
+    page.get_by_role("button", name=choice).click()
+    page.get_by_role("tab", name="Versions").click()
+    context = new_context()
+    later = context.new_page()
+    arrive(later, f"{demo.url}{SKETCH_TIDE}?tab=installation")  # lands after everything before it in the log
+    visitor = visitor_of(context)
+    wait_for(demo, "io.saltlight.sketch-tide", lambda it: it["properties"]["anonymousId"] == visitor)
+    labels = [it["properties"].get("label") for it in landed(demo, "io.saltlight.sketch-tide")[before:]]
+    assert "Sketch Tide: Support" not in labels
+    assert "Versions" not in labels
+
+
+def test_a_click_appears_on_the_live_page_and_the_write_key_does_not(
+    demo: Any, page: Page, context: BrowserContext
+) -> None:
+    live = context.new_page()
+    live.goto(f"{demo.url}/demo/live")
+    expect(live.locator("[data-live-state]")).to_have_text("Listening")
+    arrive(page, f"{demo.url}{SKETCH_TIDE}")
+    page.get_by_role("link", name="Buy it now").click()
+    live.bring_to_front()
+    visitor = visitor_of(context)
+    card = live.locator(".event", has_text="Buy it now").filter(has_text=visitor[:6]).first
+    expect(card).to_be_visible(timeout=20_000)
+    expect(card).to_contain_text("Call to action")
+    key = landed(demo, "io.saltlight.sketch-tide")[0]["writeKey"]
+    card.locator("summary").click()
+    expect(card.locator("pre")).to_contain_text(f"••••{key[-4:]}")
+    assert key not in live.content()
+
+
+def test_the_live_page_works_without_a_script(
+    demo: Any, page: Page, new_context: Callable[..., BrowserContext]
+) -> None:
+    arrive(page, f"{demo.url}{TIME_POCKETS}?tab=reviews")
+    wait_for(demo, "eu.pebblewick.time-pockets", lambda it: "Reviews" in it["properties"].get("label", ""))
+    plain = new_context(java_script_enabled=False).new_page()
+    plain.goto(f"{demo.url}/demo/live")
+    expect(plain.locator("#pebblewick .event", has_text="Time Pockets: Reviews").first).to_be_visible()
