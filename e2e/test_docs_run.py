@@ -1,0 +1,120 @@
+"""The shell of the documentation, run as a reader would: the tutorial's blocks in one shell, in order, and in the shell
+that it leaves behind those of the how-to guides and of the commands' reference.
+
+How a page is marked: a ```sh block is run. A ```text block right after it is what it prints, where … stands for
+anything. A ```python block is run as a program; a ```sql block, with the file's name behind it, is asked of that
+database. Blocks of any other kind are only read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from processes import free_port
+
+DOCS = Path(__file__).parents[1] / "docs"
+TUTORIAL = DOCS / "tutorial" / "first-partner.md"
+PAGES = [TUTORIAL, *sorted((DOCS / "how-to").glob("*.md")), DOCS / "reference" / "commands.md"]
+SECONDS = 60
+
+_FENCE = re.compile(r"^```(\w+)(?: +(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: what kind, the word behind the kind, and its text."""
+
+    page: Path
+    line: int
+    kind: str
+    word: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.stem}-{self.line}"
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    return [
+        Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2] or "", found[3])
+        for found in _FENCE.finditer(text)
+    ]
+
+
+def runs(page: Path) -> list[Block]:
+    return [block for block in blocks(page) if block.kind in ("sh", "python")]
+
+
+def script(out: Path) -> str:
+    """One shell script of all pages; each block's output goes to a file named for the block."""
+    *tutorial, stop = runs(TUTORIAL)
+    lines = ["set -euo pipefail"]
+    for block in [*tutorial, *(block for page in PAGES[1:] for block in runs(page)), stop]:
+        lines.append(f"exec > {shlex.quote(str(out / block.name))} 2>&1")
+        if block.kind == "python":
+            program = out / f"{block.name}.py"
+            program.write_text(block.text)
+            lines.append(f"TOKEN=$TOKEN python3 {shlex.quote(str(program))}")
+        else:
+            lines.append(block.text)
+    return "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory with what every block printed. The shell has a process group of its own, which ends with it."""
+    out = tmp_path_factory.mktemp("docs")
+    (out / "work").mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FOOTFALL_")}
+    environment |= {name: str(free_port()) for name in ("PORT", "SEGMENT_PORT", "PAGE_PORT")}
+    environment |= {"PATH": f"{Path(sys.executable).parent}:{environment['PATH']}", "TMPDIR": str(out / "work")}
+    bash = shutil.which("bash")
+    assert bash
+    running = subprocess.Popen([bash, "-c", script(out)], env=environment, cwd=out, start_new_session=True)
+    try:
+        code = running.wait(SECONDS)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it ended, with everything that it had started
+            os.killpg(running.pid, signal.SIGKILL)
+    printed = sorted(out.glob("*-[0-9]*"), key=lambda path: path.stat().st_mtime_ns)
+    assert code == 0, f"{printed[-1].name} failed: {printed[-1].read_text()}"
+    return out
+
+
+def agrees(printed: str, shown: str) -> bool:
+    pattern = ".*?".join(re.escape(part) for part in shown.strip().split("…"))
+    return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_says_is_printed_is_printed(page: Path, said: Path) -> None:
+    for block, shown in itertools.pairwise(blocks(page)):
+        if block.kind in ("sh", "python") and shown.kind == "text":
+            printed = (said / block.name).read_text()
+            assert agrees(printed, shown.text), f"line {shown.line}: it prints\n{printed}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_query_of_a_page_runs(page: Path, said: Path) -> None:
+    (data,) = (said / "work").glob("*/data")
+    for block in blocks(page):
+        if block.kind == "sql":
+            connection = sqlite3.connect(f"{(data / block.word).as_uri()}?mode=ro", uri=True)
+            try:
+                connection.execute(block.text).fetchall()
+            finally:
+                connection.close()
