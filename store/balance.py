@@ -12,8 +12,7 @@ from pathlib import Path
 import msgspec
 
 from store import ledger, log, registry
-from store.database import open_reader
-from store.errors import StoreUnavailable
+from store.database import FILES, Database, open_reader
 
 
 class Doors(msgspec.Struct, frozen=True):
@@ -74,17 +73,25 @@ def _verdict(difference: int) -> str:
 
 
 async def examine(data_dir: Path) -> Findings:
-    """Count every term. Raises StoreUnavailable when a database is missing; a ledger that nobody began yet is empty."""
+    """Count every term, also while both processes work: the ledger as it is at one instant, the log at a later one.
+
+    Raises StoreUnavailable when a database is missing; a ledger that nobody began yet is empty.
+    """
     async with AsyncExitStack() as stack:
-        log_db = await stack.enter_async_context(await open_reader(data_dir, "log"))
+
+        async def still(nature: str) -> Database:
+            """What was committed at the first read from it, and nothing newer."""
+            db = await stack.enter_async_context(await open_reader(data_dir, nature))
+            await db.execute("begin")
+            return db
+
         registry_db = await stack.enter_async_context(await open_reader(data_dir, "registry"))
-        try:
-            ledger_db = await stack.enter_async_context(await open_reader(data_dir, "ledger"))
-        except StoreUnavailable:
-            ledger_db = None
+        destinations = await registry.destinations(registry_db)
+        ledger_db = await still("ledger") if (data_dir / FILES["ledger"]).exists() else None
         cursors = await ledger.cursors(ledger_db) if ledger_db else {}
+        log_db = await still("log")
         owed = []
-        for d in await registry.destinations(registry_db):
+        for d in destinations:
             cursor = cursors.get((d.app_key, d.destination_id))
             fates = await ledger.fates(ledger_db, d.app_key, d.destination_id) if ledger_db else {}
             start, at = (cursor.start_seq, cursor.seq) if cursor else (d.start_seq, d.start_seq)

@@ -103,18 +103,15 @@ class Database:
     async def transaction(self) -> AsyncIterator[None]:
         """One transaction at a time on this connection; two tasks that shared one would share its rollback."""
         async with self._turn:
-            await self._connection.execute("begin immediate")
             try:
+                await self._connection.execute("begin immediate")
                 yield
                 await self._connection.execute("commit")
             except BaseException:
-                # Shielded: a cancelled task must not leave the transaction open for the next one.
-                await asyncio.shield(self._rollback())
+                # A cancelled task must not leave the transaction open for the next one; and what it was waiting for,
+                # a begin perhaps, still runs. So the rollback queues up behind it, and looks only then.
+                await asyncio.shield(self._connection.rollback())
                 raise
-
-    async def _rollback(self) -> None:
-        if self._connection.in_transaction:
-            await self._connection.execute("rollback")
 
 
 def is_unwell(error: Exception) -> bool:
@@ -168,7 +165,7 @@ async def open_writer(data_dir: Path, nature: str) -> Database:
 
 
 async def open_reader(data_dir: Path, nature: str) -> Database:
-    """Open read-only. Raises StoreUnavailable when there is no such file yet."""
+    """Open read-only. Raises StoreUnavailable when there is no such file yet, or its writer has only begun it."""
     path = data_dir / FILES[nature]
     if not path.exists():
         raise StoreUnavailable(f"{path} does not exist yet: run `footfall migrate`")
@@ -176,12 +173,15 @@ async def open_reader(data_dir: Path, nature: str) -> Database:
         connection = await aiosqlite.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise StoreUnavailable(f"{path}: {error}") from None
+    database = Database(connection, None)
     try:
         await _set(connection, {"busy_timeout": BUSY_TIMEOUT_MS, "query_only": 1, "mmap_size": 0})
+        if not {number for number, _, _ in _migrations(nature)} <= await _applied(database):
+            raise StoreUnavailable(f"{path} is not of this version yet: run `footfall migrate`")
     except BaseException:
-        await connection.close()
+        await database.close()
         raise
-    return Database(connection, None)
+    return database
 
 
 async def _connect(path: Path, nature: str) -> aiosqlite.Connection:
@@ -227,6 +227,14 @@ def _migrations(nature: str) -> list[tuple[int, str, str]]:
     return [(int(name[:4]), name.removesuffix(".sql"), sql) for name, sql in found]
 
 
+async def _applied(database: Database) -> set[int]:
+    """The numbers of the migrations that a file has seen."""
+    try:
+        return {row[0] for row in await database.all("select number from schema_migrations")}
+    except sqlite3.OperationalError:  # there is no such table: nobody has written to the file
+        return set()
+
+
 async def migrate(database: Database, nature: str) -> list[str]:
     """Apply what is missing, each migration in a transaction of its own; return the names of those applied."""
     connection = database._connection  # executescript is the only way to run several statements
@@ -245,7 +253,9 @@ async def migrate(database: Database, nature: str) -> list[str]:
         try:
             await connection.executescript(f"begin immediate;\n{sql}\n{record}\ncommit;")
         except sqlite3.Error as error:
-            await database._rollback()
+            await connection.rollback()
+            if await database.one("select 1 from schema_migrations where number = ?", (number,)):
+                continue  # another process was quicker
             raise StoreUnavailable(f"migration {name} of {FILES[nature]} failed: {error}") from None
         applied.append(name)
     return applied

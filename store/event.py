@@ -6,12 +6,9 @@ migration. Details are decoded only by whoever maps or shows the event.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-
-Name = Literal["page_view", "tab_click", "cta_click", "app_request", "install", "uninstall"]
-Suppressed = Literal["consent", "gpc", "bot", "partner_changed"]
 
 
 class Details(msgspec.Struct, frozen=True, omit_defaults=True):

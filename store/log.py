@@ -9,7 +9,9 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -38,18 +40,20 @@ class Tally(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A message that a door refused. `body` is what came, capped, with account ids taken out."""
+    """A message that a door refused. `body` is what came, capped, with account ids taken out; None: it is counted
+    and not kept."""
 
     app_key: str
     door: str
     received_at: int
     reason: str
     detail: str
-    body: bytes
+    body: bytes | None
 
 
 class Visitor(NamedTuple):
-    """What a page view says of a visitor of one app."""
+    """What a page view says of a visitor of one app. `suppressed` is the visitor's word on sharing: 'gpc', 'consent'
+    (not given), '' (given), or None: nothing was said."""
 
     app_key: str
     anonymous_id: str
@@ -94,7 +98,8 @@ def _commit(connection: sqlite3.Connection, entries: Sequence[Entry], carried: C
         duplicates = _duplicates(connection, rows, unstorable, stored) if known else set()
         counts = _counted(entries, duplicates, unstorable)
         connection.executemany(_SEE_VISITOR, [visitor for entry in entries for visitor in entry.visitors])
-        connection.executemany(_REJECT, [rejection for entry in entries for rejection in entry.rejections])
+        kept = [rejection for entry in entries for rejection in entry.rejections if rejection.body is not None]
+        connection.executemany(_REJECT, kept)
         connection.executemany(_TALLY, [(*key, n) for key, n in chain(counts.items(), carried.items())])
         connection.execute("commit")
     except BaseException:
@@ -104,12 +109,12 @@ def _commit(connection: sqlite3.Connection, entries: Sequence[Entry], carried: C
     return Committed(duplicates, unstorable, counts)
 
 
-def _insert(rows: int) -> str:
+def insert_statement(rows: int) -> str:
     values = ",\n".join(["(" + ", ".join("?" * _WIDTH) + ")"] * rows)
     return f"/* log.append */\ninsert into events ({_NEW_COLUMNS})\nvalues {values}\non conflict do nothing"
 
 
-_INSERTS = {size: _insert(size) for size in _CHUNKS}
+_INSERTS = {size: insert_statement(size) for size in _CHUNKS}
 
 
 def _append(connection: sqlite3.Connection, rows: Sequence[NewRow], first: int) -> tuple[int, set[int]]:
@@ -142,9 +147,11 @@ def _duplicates(connection: sqlite3.Connection, rows: Sequence[NewRow], unstorab
     duplicates = set()
     for position, row in enumerate(rows):
         key = (row[0], row[1])
+        if position in unstorable:
+            continue
         if key in fresh:
             fresh.discard(key)
-        elif position not in unstorable:
+        else:
             duplicates.add(position)
     return duplicates
 
@@ -171,14 +178,14 @@ def _fate(position: int, duplicates: set[int], unstorable: set[int]) -> tuple[Ou
     return ("rejected", "unstorable") if position in unstorable else ("stored", "")
 
 
-# What is unknown now does not erase what was known of a visitor; the word on sharing is always the last one.
+# What is unknown now does not erase what was known of a visitor; the visitor's last word on sharing stands.
 _SEE_VISITOR = """/* log.see_visitor */
     insert into visitors (app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at)
     values (?, ?, ?, ?, ?, ?)
     on conflict (app_key, anonymous_id) do update
     set user_id = coalesce(excluded.user_id, visitors.user_id),
         partner_anonymous_id = coalesce(excluded.partner_anonymous_id, visitors.partner_anonymous_id),
-        suppressed = excluded.suppressed,
+        suppressed = coalesce(excluded.suppressed, visitors.suppressed),
         seen_at = excluded.seen_at"""
 
 _REJECT = """/* log.reject */
@@ -227,18 +234,31 @@ async def head(db: Database) -> int:
     return value
 
 
-async def run(db: Database, app_key: str, after: int, limit: int) -> list[Event]:
-    """Up to `limit` events of one app past seq `after`, in order."""
-    rows = await db.all(
-        f"""/* log.run */
-        select {COLUMNS}
-        from events
-        where app_key = ? and seq > ?
-        order by seq
-        limit ?""",  # noqa: S608 - our own column names
-        (app_key, after, limit),
-    )
-    return [Event.of(row) for row in rows]
+async def run(db: Database, app_key: str, after: int, limit: int, most_bytes: float = inf) -> list[Event]:
+    """Up to `limit` events of one app past seq `after`, in order; reading ends with the event whose details pass
+    `most_bytes` in all, so that a run of large events is no larger in memory than one of small ones."""
+    return await db.run(_run, app_key, after, limit, most_bytes)
+
+
+def _run(connection: sqlite3.Connection, app_key: str, after: int, limit: int, most_bytes: float) -> list[Event]:
+    events: list[Event] = []
+    size = 0
+    with closing(connection.execute(_RUN, (app_key, after, limit))) as rows:
+        for row in rows:
+            event = Event.of(row)
+            events.append(event)
+            size += len(event.details)
+            if size > most_bytes:
+                break
+    return events
+
+
+_RUN = f"""/* log.run */
+    select {COLUMNS}
+    from events
+    where app_key = ? and seq > ?
+    order by seq
+    limit ?"""  # noqa: S608 - our own column names
 
 
 async def head_or_zero(data_dir: Path) -> int:

@@ -113,7 +113,10 @@ async def destinations(db: Database) -> list[Destination]:
         where active = 1
         order by app_key"""
     )
-    return [Destination(*row[:4], bool(row[4]), *row[5:]) for row in rows]
+    return [
+        Destination(app_key, destination_id, region, profile, bool(uninstalls), key, last4, start)
+        for app_key, destination_id, region, profile, uninstalls, key, last4, start in rows
+    ]
 
 
 async def destination(db: Database, app_key: str) -> Destination | None:
@@ -189,9 +192,10 @@ async def add_token(db: Database, now: int, name: str, scopes: frozenset[str]) -
 
     Raises ConfigError for an unknown scope or a taken name.
     """
-    unknown = scopes - set(SCOPES)
+    unknown = sorted(scopes - set(SCOPES))
     if unknown or not scopes:
-        raise ConfigError(f"scopes are {', '.join(SCOPES)}; not {', '.join(sorted(unknown)) or 'none'}")
+        said = f"{', '.join(unknown)} is none" if unknown else "none was given"
+        raise ConfigError(f"a token's scopes are some of {', '.join(SCOPES)}; {said}")
     token = new_token()
     async with db.transaction():
         try:

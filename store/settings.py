@@ -7,6 +7,7 @@ from `X_FILE` or from a systemd credential; without any, the secret key is a fil
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,9 +45,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def _origin(text: str) -> str:
     parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
+    bare = parts.hostname and "@" not in parts.netloc and parts.path in ("", "/") and not parts.query
+    if parts.scheme not in ("http", "https") or not bare:
         raise ValueError("an origin such as https://marketplace.example")
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    return origin_of(text.strip())
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port as browsers write them in the Origin header: lower case, no port that is the usual one."""
+    parts = urlsplit(url.lower())
+    usual = ":443" if parts.scheme == "https" else ":80"
+    return f"{parts.scheme}://{parts.netloc.removesuffix(usual)}"
 
 
 def _origins(text: str) -> frozenset[str]:
@@ -55,7 +64,7 @@ def _origins(text: str) -> frozenset[str]:
 
 def _url(text: str) -> str:
     parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("a URL that begins with https://")
     return text.strip().rstrip("/")
 
@@ -65,15 +74,22 @@ def _segment_url(text: str) -> str:
     host = urlsplit(url).hostname or ""
     if not url.startswith("https://") and host not in ("localhost", "127.0.0.1", "::1"):
         raise ValueError("a URL that begins with https:// (plain http only for this machine)")
-    if url.endswith("/v1"):
+    if "/v1/" in url + "/":
         raise ValueError("a host without /v1, which is added by the sender")
     return url
 
 
 def _path(text: str) -> str:
-    if not text.startswith("/") or text == "/" or "?" in text or "#" in text:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", text):
         raise ValueError("a path such as /e")
     return text.rstrip("/")
+
+
+def _domain(text: str) -> str:
+    domain = text.strip().lstrip(".")
+    if not re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", domain):
+        raise ValueError("a domain such as marketplace.example")
+    return domain
 
 
 def _choice(*allowed: str) -> Callable[[str], str]:
@@ -113,7 +129,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "secret_key": _secret,
     "public_url": _url,
     "allowed_origins": _origins,
-    "cookie_domain": lambda text: text.strip().lstrip("."),
+    "cookie_domain": _domain,
     "event_prefix": _prefix,
     "segment_url_us": _segment_url,
     "segment_url_eu": _segment_url,
@@ -172,6 +188,8 @@ def _text(env: Mapping[str, str], name: str) -> str | None:
         return Path(path).read_text().strip()
     except OSError as error:
         raise ConfigError(f"{variable}_FILE: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{variable}_FILE: {path} is not text") from None
 
 
 def _kept_secret(data_dir: Path) -> str:

@@ -30,7 +30,7 @@ create table visitors (
   anonymous_id          text not null,
   user_id               text,
   partner_anonymous_id  text,
-  suppressed            text,                                 -- the last word on sharing: an install inherits it
+  suppressed            text,                                 -- the last word on sharing: gpc, consent, '' (agreed); an install inherits it
   seen_at               integer not null,
   primary key (app_key, anonymous_id)
 ) strict, without rowid;
