@@ -37,13 +37,20 @@ class Collector:
     def __init__(self, settings: Settings, extra: Sequence[BaseRoute] = ()) -> None:
         self._settings = settings
         self._extra = extra
-        self._router: ASGIApp = Starlette(lifespan=self._life)
+        starlette = Starlette(lifespan=self._life)
+        starlette.router.redirect_slashes = False  # it would redirect to whatever host the request names
+        self._router: ASGIApp = starlette
         self._browser: BrowserDoor | None = None
         self.quick_path = settings.ingest_path.encode()
 
     def quick(self, headers: Headers, body: bytes) -> tuple[asyncio.Future[Stored], Headers] | None:
         """The quick lane into the browser's door: see collector/quick_lane.py."""
         return None if self._browser is None else self._browser.quick(headers, body)
+
+    def quick_shed(self) -> None:
+        """Count a request of the quick lane whose commit failed."""
+        if self._browser is not None:
+            self._browser.shed()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == self._settings.ingest_path and self._browser is not None:

@@ -36,7 +36,8 @@ class Asset(msgspec.Struct, frozen=True):
         headers = [*self.headers, (b"etag", tag), (b"vary", b"Accept-Encoding")]
         if coding:
             headers.append((b"content-encoding", coding))
-        if tag in [item.strip() for item in request.get(b"if-none-match", b"").split(b",")]:
+        known = [item.strip().removeprefix(b"W/") for item in request.get(b"if-none-match", b"").split(b",")]
+        if tag in known or b"*" in known:
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             await send({"type": "http.response.body"})
             return

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 _BOT = re.compile(
-    r"bot\b|bots\b|[a-z]bot[/;)]|crawl|spider|slurp|archiver|facebookexternalhit|mediapartners-google|feedfetcher"
+    r"(?<!cu)bots?\b|crawl|spider|slurp|archiver|facebookexternalhit|mediapartners-google|feedfetcher"
     r"|google-(?:inspectiontool|read-aloud|safety)|lighthouse|pagespeed|pingdom|uptime|statuscake|monitoring"
     r"|linkpreview|bingpreview|embedly|whatsapp/|skypeuripreview|chatgpt-user|perplexity-user|claude-user",
     re.IGNORECASE,
@@ -19,5 +19,5 @@ _BOT = re.compile(
 
 @lru_cache(maxsize=2048)
 def is_bot(user_agent: str) -> bool:
-    """Whether the agent names itself a crawler, monitor or preview."""
+    """Whether the agent names itself a crawler, monitor or preview. (A Cubot is a phone.)"""
     return _BOT.search(user_agent[:512]) is not None

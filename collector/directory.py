@@ -1,13 +1,14 @@
 """The collector's view of the registry: apps by key and tokens by hash, in memory, fresh within a second.
 
-A miss asks the registry again, so that an app added a moment ago works at once, but not more often than four times a
-second, so that made-up keys cannot turn into database load.
+A miss asks the registry whether it has changed, so that an app added a moment ago works at once; but once per request,
+and those that ask meanwhile share the answer, so that made-up keys cannot turn into database load.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 
 from store import registry
@@ -19,11 +20,10 @@ from store.secrets import token_hash
 _log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
-MISS_SECONDS = 0.25
 
 
 class Directory:
-    """Made with `open`; the poll is a task of the process's life."""
+    """`start` and `stop` belong to the process's life."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -31,6 +31,7 @@ class Directory:
         self._tokens: dict[str, Token] = {}
         self._version = -1
         self._looked_at = 0.0
+        self._looking = asyncio.Lock()  # who asks while somebody looks waits for what that one sees
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -46,15 +47,16 @@ class Directory:
         """What is known now; `find_app` also looks again."""
         return self._apps.get(app_key)
 
-    async def find_app(self, app_key: str) -> App | None:
+    async def find_app(self, app_key: str, asked: float) -> App | None:
+        """`asked` is when the request came, by the monotonic clock: what was added before is found."""
         if app_key not in self._apps:
-            await self._look_again()
+            await self._look_again(asked)
         return self._apps.get(app_key)
 
-    async def find_token(self, token: str) -> Token | None:
+    async def find_token(self, token: str, asked: float) -> Token | None:
         digest = token_hash(token)
         if digest not in self._tokens:
-            await self._look_again()
+            await self._look_again(asked)
         return self._tokens.get(digest)
 
     async def refresh(self) -> None:
@@ -68,14 +70,16 @@ class Directory:
         self._tokens = {token.token_hash: token for token in tokens}
         self._version = version
 
-    async def _look_again(self) -> None:
-        if time.monotonic() - self._looked_at >= MISS_SECONDS:
-            await self.refresh()
+    async def _look_again(self, asked: float) -> None:
+        async with self._looking:
+            if self._looked_at <= asked:
+                await self.refresh()
 
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                await self.refresh()
-            except Unavailable as error:  # the last good view serves on; the next poll tries again
+                async with self._looking:
+                    await self.refresh()
+            except (Unavailable, sqlite3.Error) as error:  # the last good view serves on; the next poll tries again
                 _log.warning("the registry cannot be read: %s", error)

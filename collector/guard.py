@@ -1,4 +1,4 @@
-"""The HTTP protocol with the limits that uvicorn lacks: bytes of a request's head, and time to receive a request.
+"""The HTTP protocol with the limits that uvicorn lacks: bytes of a head, time to receive a request, requests in a row.
 
 httptools takes heads of any size into memory, and nothing in uvicorn ends a request that never arrives whole; so the
 bytes are counted here before the parser sees them, and a deadline runs from a request's first byte to its last.
@@ -7,12 +7,18 @@ bytes are counted here before the parser sees them, and a deadline runs from a r
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+_TESTED = os.environ.get("FOOTFALL_TEST_RECEIVE_SECONDS") if os.environ.get("FOOTFALL_TEST") == "1" else None
 MAX_HEAD_BYTES = 32 * 1024
-RECEIVE_SECONDS = 20.0
+MAX_PIPELINED = 16  # requests that wait behind one that is being answered; each takes far more memory than bytes
+RECEIVE_SECONDS = float(_TESTED or 20)
+
+_UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -20,41 +26,72 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_bytes = 0
+        self._overhead = 0  # bytes of this head, or since the last piece of a body: chunk extensions, trailers
         self._in_head = True
         self._whole = True
+        self._tail = b""  # the end of the last piece of a head
         self._deadline: asyncio.TimerHandle | None = None
+        self._served: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # uvicorn ends an idle connection after its first request only.
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def data_received(self, data: bytes) -> None:
+        self._overhead += len(data)
         if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and not self._ends_head(data):
+            if self._overhead > MAX_HEAD_BYTES and not self._ends_head(data):
                 self.transport.close()
                 return
+            if b"pgrade" in data:
+                data = _without_upgrade(data)
         self._whole = False
         super().data_received(data)
         # Nearly every request comes whole, and then needs no timer.
         if self._whole:
             self._disarm()
-        elif self._deadline is None:
+            return
+        if self._deadline is None:
             self._deadline = self.loop.call_later(RECEIVE_SECONDS, self._too_slow)
+        if self._in_head:
+            self._tail = data[-3:]
+        elif self._overhead > MAX_HEAD_BYTES:
+            self.transport.close()
 
     def _ends_head(self, data: bytes) -> bool:
         """A body that came with its head in one piece is no long head."""
-        end = data.find(b"\r\n\r\n")
-        return end >= 0 and self._head_bytes - len(data) + end <= MAX_HEAD_BYTES
+        end = (self._tail + data).find(b"\r\n\r\n")
+        return end >= 0 and self._overhead - len(data) + end - len(self._tail) <= MAX_HEAD_BYTES
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        super().on_headers_complete()
+        if len(self.pipeline) < MAX_PIPELINED:
+            super().on_headers_complete()
+        else:
+            self.transport.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._served = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_body(self, body: bytes) -> None:
+        self._overhead = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_head = self._whole = True
-        self._head_bytes = 0
+        self._overhead = 0
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        # uvicorn tells the newest request only; the one that is being answered would write on.
+        self.pipeline.clear()
+        if self._served is not None:
+            self._served.disconnected = True
+            self._served.message_event.set()
+            self._served = None
         super().connection_lost(exc)
 
     def _disarm(self) -> None:
@@ -65,3 +102,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self.transport.abort()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A wish to change the protocol, which some HTTP clients add to every request, is ignored as the standard allows;
+    the parser would not read the body of such a request."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"ignored", head) + end + body

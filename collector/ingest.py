@@ -19,7 +19,6 @@ from store.log import HOUR_MS, Entry, Rejection, Visitor
 
 MAX_KEPT_BODY = 4_096
 MAX_KEPT_AN_HOUR = 1_000
-KEPT_NOTHING = b""
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -90,5 +89,5 @@ class Intake:
             self._hour, self._kept = hour, Counter()
         self._kept[item.app_key, item.refused.reason] += 1
         kept = self._kept[item.app_key, item.refused.reason] <= MAX_KEPT_AN_HOUR
-        body = item.body[:MAX_KEPT_BODY] if kept else KEPT_NOTHING
+        body = item.body[:MAX_KEPT_BODY] if kept else None
         return Rejection(item.app_key, door, received_at, item.refused.reason, item.refused.detail[:500], body)

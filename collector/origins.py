@@ -6,7 +6,7 @@ browser otherwise rejects an answer although the event was stored, and sends it 
 
 from __future__ import annotations
 
-from store.settings import Settings
+from store.settings import Settings, origin_of
 
 ABSENT = b""  # no Origin header: not a browser's cross-origin call, so there is nothing to allow
 
@@ -14,7 +14,8 @@ ABSENT = b""  # no Origin header: not a browser's cross-origin call, so there is
 class Origins:
     def __init__(self, settings: Settings) -> None:
         self._allowed = {origin.encode() for origin in settings.allowed_origins}
-        self._public = settings.public_url.lower().encode() if settings.public_url else None
+        if settings.public_url:
+            self._allowed.add(origin_of(settings.public_url).encode())
         self.cookie_domain = settings.cookie_domain
 
     def check(self, origin: bytes | None, host: bytes | None) -> bytes | None:
@@ -22,17 +23,16 @@ class Origins:
         if origin is None:
             return ABSENT
         lowered = origin.lower()
-        return origin if lowered in self._allowed or self._is_own(lowered, host) else None
-
-    def _is_own(self, origin: bytes, host: bytes | None) -> bool:
-        if self._public is not None and (self._public + b"/").startswith(origin + b"/"):
-            return True
-        return host is not None and origin in (b"https://" + host.lower(), b"http://" + host.lower())
+        return origin if lowered in self._allowed or _is_own(lowered, host) else None
 
     def headers(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
         if not origin:
             return _NO_ORIGIN
         return [(b"access-control-allow-origin", origin), *_ALLOWED]
+
+
+def _is_own(origin: bytes, host: bytes | None) -> bool:
+    return host is not None and origin in (b"https://" + host.lower(), b"http://" + host.lower())
 
 
 _NO_ORIGIN = [(b"vary", b"Origin")]

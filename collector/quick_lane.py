@@ -12,6 +12,7 @@ import asyncio
 from typing import Any, Protocol
 
 from collector.doors.body import Headers
+from collector.doors.browser import MAX_BODY
 from collector.guard import GuardedProtocol
 from collector.writer import Stored
 
@@ -24,6 +25,9 @@ class QuickDoor(Protocol):
     def quick(self, headers: Headers, body: bytes) -> tuple[asyncio.Future[Stored], Headers] | None:
         """Hand a request to the writer and return who answers it and with which headers; None: the ordinary way."""
 
+    def quick_shed(self) -> None:
+        """Count a request that was handed to the writer and not stored."""
+
 
 class QuickLane(GuardedProtocol):
     """One connection."""
@@ -34,13 +38,17 @@ class QuickLane(GuardedProtocol):
         super().__init__(*args, **kwargs)
         self._door: QuickDoor = self.app
         self._held: list[bytes] | None = None
+        self._held_bytes = 0
         self._answering = False
         self._closing = False
 
     def on_headers_complete(self) -> None:
         if self.url == self._door.quick_path and self._is_free() and self._is_plain():
             self._in_head = False
-            self._held = []
+            self._held, self._held_bytes = [], 0
+            if self.flow.write_paused:  # its sender does not read the answers, which must not pile up here
+                self._held, self._closing = None, True
+                self.transport.abort()
         elif self._answering:
             self._closing = True  # a second request before the first is answered: answer that one, then close
         else:
@@ -60,8 +68,10 @@ class QuickLane(GuardedProtocol):
         if self._held is None:
             super().on_body(body)
             return
+        self._overhead = 0
         self._held.append(body)
-        if len(self._held) > 64:  # a long body in small pieces: the ordinary way counts it
+        self._held_bytes += len(body)
+        if len(self._held) > 64 or self._held_bytes > MAX_BODY:  # the ordinary way counts, and refuses in time
             self._go_ordinary()
 
     def on_message_complete(self) -> None:
@@ -76,7 +86,7 @@ class QuickLane(GuardedProtocol):
             return
         self._held = None
         self._in_head = self._whole = True
-        self._head_bytes = 0
+        self._overhead = 0
         self._answering = True
         stored, headers = lane
         stored.add_done_callback(lambda done: self._answer(done, headers))
@@ -90,9 +100,11 @@ class QuickLane(GuardedProtocol):
 
     def _answer(self, stored: asyncio.Future[Stored], headers: Headers) -> None:
         self._answering = False
+        failed = stored.cancelled() or stored.exception() is not None
+        if failed:
+            self._door.quick_shed()
         if self.transport.is_closing():
             return
-        failed = stored.cancelled() or stored.exception() is not None
         lines = [_UNAVAILABLE if failed else _STORED]
         for name, value in (*self.server_state.default_headers, *headers):
             lines += (name, b": ", value, b"\r\n")

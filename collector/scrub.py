@@ -6,6 +6,7 @@ visitor's address bar had.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from urllib.parse import unquote_plus
 
@@ -14,11 +15,14 @@ import msgspec
 from store.ids import is_partner_anonymous_id
 
 PARTNER_PARAMETER = "partner_anonymous_id"
-SECRET_PARAMETERS = frozenset(
-    "access_token api_key apikey auth authorization code email id_token jwt key passwd password phone refresh_token"
-    " secret session session_id sessionid sid sig signature ssn token".split()
+SECRET_PARAMETERS = frozenset(  # compared without case, _ and -
+    "accesstoken apikey auth authorization code email idtoken jwt key passwd password phone refreshtoken secret session"
+    " sessionid sid sig signature ssn token".split()
 )
 MAX_CACHED = 512
+
+_EMAIL = re.compile(r"[^\s@]@[^\s@]+\.[^\s@]")
+_PLACE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 class Scrubbed(msgspec.Struct, frozen=True):
@@ -49,7 +53,7 @@ def _scrub(url: str) -> Scrubbed:
         name, value = unquote_plus(raw_name), unquote_plus(raw_value)
         if name.lower() == PARTNER_PARAMETER:
             partner_anonymous_id = value if is_partner_anonymous_id(value) else partner_anonymous_id
-        elif name and name.lower() not in SECRET_PARAMETERS and not _looks_like_email(value):
+        elif name and not _is_secret(name) and not _EMAIL.search(name) and not _EMAIL.search(value):
             kept.append(piece)
             query[_storable(name)] = _storable(value)
     url = f"{address}?{'&'.join(kept)}" if kept else address
@@ -59,9 +63,16 @@ def _scrub(url: str) -> Scrubbed:
 _cached = lru_cache(maxsize=4096)(_scrub)
 
 
-def _looks_like_email(value: str) -> bool:
-    local, at, domain = value.partition("@")
-    return bool(local and at and "." in domain and " " not in value)
+def scrub_target(target: str) -> str:
+    """The same for what a click leads to, when that is a URL; a plain fragment stays, since it tells buttons apart."""
+    if "://" not in target:
+        return target
+    place = target.partition("#")[2]
+    return scrub(target).url + (f"#{place}" if _PLACE.fullmatch(place) else "")
+
+
+def _is_secret(name: str) -> bool:
+    return name.lower().replace("_", "").replace("-", "") in SECRET_PARAMETERS
 
 
 def _storable(text: str) -> str:

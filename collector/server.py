@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import uvicorn
 from starlette.routing import BaseRoute
 
 from collector.app import Collector
 from collector.quick_lane import QuickLane
+from store.database import open_writer
+from store.errors import ConfigError
 from store.settings import Settings
 
 DRAIN_SECONDS = 10
 
 
-def server(settings: Settings, host: str, port: int, extra: Sequence[BaseRoute] = ()) -> uvicorn.Server:
-    """A server that is ready to run. Access logging is off: it halves the rate, and the tallies say more."""
+class Server(uvicorn.Server):
+    """uvicorn's server, but being told to stop is a clean end: uvicorn would raise the signal again and die of it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+def serve(settings: Settings, host: str, port: int, extra: Sequence[BaseRoute] = ()) -> bool:
+    """Run until told to stop; True when it came up. Access logging is off: it halves the rate, the tallies say more.
+
+    Raises Busy, StoreUnavailable or ConfigError when the store cannot be opened or the port cannot be had.
+    """
+    listener = _listen(host, port)
+    asyncio.run(_open_once(settings))  # inside the server a failure would be a traceback
     config = uvicorn.Config(
         Collector(settings, extra),
-        host=host,
-        port=port,
         http=QuickLane,
         ws="none",
         loop="uvloop",
@@ -29,20 +52,23 @@ def server(settings: Settings, host: str, port: int, extra: Sequence[BaseRoute] 
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        backlog=2048,
         timeout_keep_alive=20,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    return uvicorn.Server(config)
+    server = Server(config)
+    server.run(sockets=[listener])
+    return server.started
 
 
-def serve(settings: Settings, host: str, port: int) -> bool:
-    """Run until told to stop; True when it came up and ended cleanly."""
-    running = server(settings, host, port)
-    running.run()
-    return running.started and not running.force_exit
+async def _open_once(settings: Settings) -> None:
+    for nature in ("registry", "log"):
+        async with await open_writer(settings.data_dir, nature):
+            pass
 
 
-async def serve_in(settings: Settings, host: str, port: int, extra: Sequence[BaseRoute]) -> None:
-    """The same inside a running loop."""
-    await asyncio.shield(server(settings, host, port, extra).serve())
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(f"{host} port {port}: {error.strerror}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -16,19 +17,31 @@ from starlette.types import Receive, Scope, Send
 
 from collector.directory import Directory
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after, text_of
-from collector.doors.wire import Instant, Key, MessageId, decoded, occurred_at, receipt_json, refusal_json, refuse_nul
+from collector.doors.wire import (
+    Instant,
+    Key,
+    MessageId,
+    decoded,
+    mended,
+    milliseconds,
+    occurred_at,
+    receipt_json,
+    refusal_json,
+    refuse_nul,
+)
 from collector.ingest import Arrival, Intake, Turned
 from store import log
 from store.database import Database
 from store.errors import Refused, Unavailable
 from store.event import Details, encode_details
-from store.ids import is_anonymous_id, is_partner_anonymous_id, message_id, uuid7
+from store.ids import is_anonymous_id, is_partner_anonymous_id, is_uuid, message_id, uuid7
 from store.log import Visitor
 from store.registry import App
 from store.secrets import Vault
 
 MAX_BODY = 1024 * 1024
 MAX_MESSAGES = 1_000
+TELLING = 8  # an account id shorter than this is found in other ids by chance
 
 
 class BackendMessage(msgspec.Struct, frozen=True, rename="camel"):
@@ -65,13 +78,13 @@ class BackendDoor:
         self._consent_required = consent == "required"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received_at = time.time_ns() // 1_000_000
+        received_at, asked = time.time_ns() // 1_000_000, time.monotonic()
         request = dict(scope["headers"])
         try:
             self._intake.writer.check_open()
-            await self._authenticate(request.get(b"authorization", b""))
+            await self._authenticate(request.get(b"authorization", b""), asked)
             body = await read_body(request, receive, MAX_BODY)
-            judged = [await self._judge(raw, received_at) for raw in _messages(body)]
+            judged = [await self._judge(raw, received_at, asked) for raw in _messages(body)]
             receipt = await self._intake.ingest(self._scope, received_at, judged, len(body))
         except ClientGone:
             return
@@ -86,22 +99,23 @@ class BackendDoor:
         else:
             await respond(send, 200, [], receipt_json(receipt))
 
-    async def _authenticate(self, authorization: bytes) -> None:
+    async def _authenticate(self, authorization: bytes, asked: float) -> None:
         kind, _, text = authorization.decode("latin-1").partition(" ")
-        token = await self._directory.find_token(text.strip()) if kind.lower() == "bearer" else None
+        token = await self._directory.find_token(text.strip(), asked) if kind.lower() == "bearer" else None
         if token is None:
             raise Refused("unknown_token", "give an API token: Authorization: Bearer fft_…")
         if self._scope not in token.scopes:
             raise Refused("unsuitable_token", f"this token lacks the scope {self._scope}")
 
-    async def _judge(self, raw: msgspec.Raw, received_at: int) -> Arrival | Turned:
+    async def _judge(self, raw: msgspec.Raw, received_at: int, asked: float) -> Arrival | Turned:
         app: App | None = None
         try:
             message = decoded(_decode_message, raw)
-            app = await self._directory.find_app(message.app)
+            app = await self._directory.find_app(message.app, asked)
             if app is None:
                 raise Refused("unknown_app", "no app has this key - at `$.app`")
             refuse_nul(message)
+            _keep_account_apart(message)
             return await self._arrival(message, app, received_at)
         except Refused as refused:
             return Turned(refused, app.app_key if app else "", redacted(raw))
@@ -112,7 +126,7 @@ class BackendDoor:
         anonymous_id = message.anonymous_id or (seen.anonymous_id if seen else self._vault.anonymous_id_for(user_id))
         partner_anonymous_id = _partner_id(message) or (seen.partner_anonymous_id if seen else None)
         occurred = occurred_at(message.occurred_at, None, received_at) if message.occurred_at else received_at
-        stated_id = message.message_id or self._made_id(app.app_key, user_id, message, occurred)
+        stated_id = _own_message_id(message, user_id) or self._made_id(app.app_key, user_id, message.occurred_at)
         identity, identity_text = message_id(stated_id, app.app_key)
         row = (
             app.app_key,
@@ -146,11 +160,11 @@ class BackendDoor:
             return await log.visitor(self._reader, app_key, anonymous_id)
         return await log.visitor_of_user(self._reader, app_key, user_id)
 
-    def _made_id(self, app_key: str, user_id: str, message: BackendMessage, occurred: int) -> str:
+    def _made_id(self, app_key: str, user_id: str, stated: datetime | None) -> str:
         """The same act told twice with its time is one event; without a time nobody can tell."""
-        if message.occurred_at is None:
+        if stated is None:
             return str(uuid7())
-        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{app_key}\n{self._name}\n{user_id}\n{occurred}"))
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{app_key}\n{self._name}\n{user_id}\n{milliseconds(stated)}"))
 
     def _suppressed(self, sharing: bool | None, seen: Visitor | None) -> str | None:
         """The visitor's word, told with the act or on the listing; Global Privacy Control is not overruled."""
@@ -158,14 +172,15 @@ class BackendDoor:
             return "gpc"
         if sharing is not None:
             return None if sharing else "consent"
-        if seen is not None:
-            return seen.suppressed if seen.suppressed == "consent" else None
+        if seen is not None and seen.suppressed is not None:
+            return seen.suppressed or None
         return "consent" if self._consent_required else None
 
 
 def _messages(body: bytes) -> list[msgspec.Raw]:
     """A body is one object or a list of them. Raises Refused."""
     text_of(body)
+    body = mended(body)
     if not body.lstrip().startswith(b"["):
         return [decoded(msgspec.json.Decoder(msgspec.Raw).decode, body)]
     messages = decoded(_decode_list, body)
@@ -181,12 +196,37 @@ def _partner_id(message: BackendMessage) -> str | None:
     return given or None
 
 
+def _keep_account_apart(message: BackendMessage) -> None:
+    """Raises Refused when the account id stands where it would be kept, and sent to a partner."""
+    account = message.account_id
+    for name, value in (("anonymousId", message.anonymous_id), ("partnerAnonymousId", message.partner_anonymous_id)):
+        if account and value and (value == account or (len(account) >= TELLING and account in value)):
+            raise Refused("invalid", f"{name} must not hold the account id - at `$.{name}`")
+
+
+def _own_message_id(message: BackendMessage, user_id: str) -> str | None:
+    """The sender's message id; senders like to make it of the account id, which is exchanged for the user id."""
+    text = message.message_id
+    if not text or not message.account_id or is_uuid(text):
+        return text
+    return text.replace(message.account_id, user_id)
+
+
 def redacted(raw: msgspec.Raw) -> bytes:
-    """What of a refused message may be kept: the fields that cannot hold an account id."""
+    """What of a refused message may be kept: plain values of the fields that hold no account id."""
     try:
         message: Any = msgspec.json.decode(raw)
     except (ValueError, RecursionError):
         return b""
     if not isinstance(message, dict):
         return b""
-    return msgspec.json.encode({field: message[field] for field in _KEPT_FIELDS if field in message})
+    account = message.get("accountId") or message.get("userId")
+    kept = {field: message.get(field) for field in _KEPT_FIELDS}
+    return msgspec.json.encode({field: value for field, value in kept.items() if _is_apart(value, account)})
+
+
+def _is_apart(value: Any, account: Any) -> bool:
+    """Whether a value is there, plain, and does not hold the account id, however the sender wrote that."""
+    if value is None or isinstance(value, (dict, list)):
+        return False
+    return not isinstance(account, (str, int, float)) or str(account) not in str(value)

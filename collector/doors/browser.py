@@ -70,7 +70,9 @@ class BrowserDoor:
             self._intake.writer.shed(DOOR, received_at)
             await respond(send, 503, [*cors, retry_after(error)], b'{"reason":"unavailable"}')
         else:
-            await _answer(send, receipt, [*cors, *self._cookies(headers, received_at)])
+            # Who refuses measurement has just had our cookies deleted.
+            refused_all = any(reason == "consent_refused" for _, reason, _ in receipt.rejected)
+            await _answer(send, receipt, cors if refused_all else [*cors, *self._cookies(headers, received_at)])
 
     def quick(self, raw_headers: Headers, body: bytes) -> tuple[asyncio.Future[Stored], Headers] | None:
         """The same for a request that is whole and plainly good; None when it needs the ordinary way."""
@@ -87,6 +89,10 @@ class BrowserDoor:
         except Unavailable:
             return None
         return stored, [*self._origins.headers(origin), *self._cookies(headers, received_at)]
+
+    def shed(self) -> None:
+        """Count a request of the quick way that was not stored."""
+        self._intake.writer.shed(DOOR, time.time_ns() // 1_000_000)
 
     def _cookies(self, headers: dict[bytes, bytes], received_at: int) -> Headers:
         if b"cookie" not in headers or headers.get(b"sec-fetch-site") not in (b"same-origin", b"same-site"):

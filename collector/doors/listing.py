@@ -6,16 +6,18 @@ is taken only when the listing that it arrived on belongs to the same partner.
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from collector.bots import is_bot
 from collector.directory import Directory
-from collector.doors.wire import Instant, Key, MessageId, decoded, milliseconds, occurred_at, refuse_nul
+from collector.doors.wire import Instant, Key, MessageId, decoded, mended, milliseconds, occurred_at, refuse_nul
 from collector.ingest import Arrival, Turned
-from collector.scrub import scrub
+from collector.scrub import scrub, scrub_target
 from store.errors import Refused
 from store.event import Details, encode_details
 from store.ids import is_anonymous_id, is_partner_anonymous_id, message_id
@@ -110,17 +112,18 @@ class Judge:
 
     async def _judge_one_by_one(self, body: bytes, facts: Facts) -> list[Arrival | Turned]:
         """The slow way, for a body in which something is wrong: each event gets its own answer."""
-        content = decoded(_decode_raw_body, body)
+        content = decoded(_decode_raw_body, mended(body))
         if not 1 <= len(content.events) <= MAX_EVENTS:
             raise Refused("invalid", f"a body has 1 to {MAX_EVENTS} events - at `$.events`")
         sent_at = milliseconds(content.sent_at) if content.sent_at else None
-        return [await self._judge_one(raw, sent_at, facts) for raw in content.events]
+        asked = time.monotonic()
+        return [await self._judge_one(raw, sent_at, facts, asked) for raw in content.events]
 
-    async def _judge_one(self, raw: msgspec.Raw, sent_at: int | None, facts: Facts) -> Arrival | Turned:
+    async def _judge_one(self, raw: msgspec.Raw, sent_at: int | None, facts: Facts, asked: float) -> Arrival | Turned:
         app_key = ""
         try:
             event = decoded(_decode_event, raw)
-            app = await self._directory.find_app(event.app)
+            app = await self._directory.find_app(event.app, asked)
             app_key = app.app_key if app else ""
             refuse_nul(event)
             return self._arrival(event, sent_at, facts)
@@ -145,7 +148,7 @@ class Judge:
             referrer=scrub(event.referrer).url if event.referrer else None,
             title=event.title or None,
             label=event.label or None,
-            target=event.target or None,
+            target=scrub_target(event.target) if event.target else None,
             user_agent=facts.user_agent,
             locale=facts.locale,
             sharing=sharing,
@@ -168,10 +171,10 @@ class Judge:
             suppressed,
             encode_details(details).decode(),
         )
-        told = user_id or partner_anonymous_id or sharing is not None or suppressed == "gpc"
-        if event.name != "page_view" or not told:
+        word = "gpc" if suppressed == "gpc" else None if sharing is None else "" if sharing else "consent"
+        if event.name != "page_view" or (user_id is None and partner_anonymous_id is None and word is None):
             return Arrival(row)
-        visitor = Visitor(app.app_key, event.anonymous_id, user_id, partner_anonymous_id, suppressed, facts.received_at)
+        visitor = Visitor(app.app_key, event.anonymous_id, user_id, partner_anonymous_id, word, facts.received_at)
         return Arrival(row, visitor)
 
     def _own_partner_id(self, event: ListingEvent, app: App) -> str | None:
@@ -199,18 +202,33 @@ def _check(event: ListingEvent) -> None:
 
 
 def redacted(body: bytes, reason: str) -> bytes:
-    """What of a refused message may be kept: nothing of a visitor who refused, and never the signed user token."""
+    """What of a refused message may be kept: nothing of a visitor who refused measurement, never the signed user token
+    or a partner's id, and URLs only as they would be stored."""
     if reason == "consent_refused":
         return b""
-    if b"user" not in body and b"\\u" not in body:
+    if not _DELICATE.search(body):
         return body
     try:
         message = msgspec.json.decode(body)
+        return b"" if _refuses_measurement(message) else msgspec.json.encode(_cleaned(message))
     except (ValueError, RecursionError):
-        return b""
-    if isinstance(message, dict):
-        events = message.get("events", [])
-        for part in [message, *(events if isinstance(events, list) else [])]:
-            if isinstance(part, dict) and "user" in part:
-                part["user"] = "[taken out]"
-    return msgspec.json.encode(message)
+        return b""  # nobody can say what is what in it
+
+
+# Also what may hide these words: escapes, and the control characters of other encodings and of compression.
+_DELICATE = re.compile(rb"user|partnerAnonymousId|measurement|://|\\|[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_TAKEN_OUT = frozenset({"user", "partnerAnonymousId"})
+
+
+def _refuses_measurement(part: Any) -> bool:
+    if isinstance(part, dict):
+        return part.get("measurement") is False or any(map(_refuses_measurement, part.values()))
+    return isinstance(part, list) and any(map(_refuses_measurement, part))
+
+
+def _cleaned(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: "[taken out]" if name in _TAKEN_OUT else _cleaned(value) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_cleaned(item) for item in part]
+    return scrub(part).url if isinstance(part, str) and "://" in part else part

@@ -6,6 +6,7 @@ out of a decode (its own, UnicodeDecodeError and RecursionError), and all of the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
@@ -35,12 +36,21 @@ def decoded(decode: Callable[[bytes | msgspec.Raw], T], body: bytes | msgspec.Ra
         raise Refused("invalid", str(error)) from None
 
 
+def mended(body: bytes) -> bytes:
+    """Half a character, which browsers do send and no decoder takes, as NUL, which `refuse_nul` refuses where it
+    stands: one bad text must not sink the other messages of its request."""
+    return _SURROGATES.sub(lambda found: found[1] or b"\\u0000", body) if b"\\u" in body else body
+
+
+_SURROGATES = re.compile(rb"(\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F]..", re.DOTALL)
+
+
 def refuse_nul(message: msgspec.Struct) -> None:
-    """Raises Refused when a text holds NUL, which PostgreSQL cannot keep."""
+    """Raises Refused when a text holds NUL, which PostgreSQL cannot keep, or held half a character."""
     for name, wire_name in zip(message.__struct_fields__, message.__struct_encode_fields__, strict=True):
         value = getattr(message, name)
         if isinstance(value, str) and "\0" in value:
-            raise Refused("invalid", f"the text holds NUL - at `$.{wire_name}`")
+            raise Refused("invalid", f"the text holds NUL or half a character - at `$.{wire_name}`")
 
 
 def occurred_at(stated: datetime, sent_at: int | None, received_at: int) -> int:
