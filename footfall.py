@@ -30,6 +30,11 @@ class Footfall(click.Group):
             click.echo(f"footfall: {error}", err=True)
             code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
             raise SystemExit(code) from None
+        except BrokenPipeError:
+            raise  # click ends quietly when nobody reads on
+        except OSError as error:
+            click.echo(f"footfall: {error.strerror or error}", err=True)
+            raise SystemExit(1) from None
 
 
 @click.group(cls=Footfall, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -56,8 +61,8 @@ def demo(port: int, data: Path | None) -> None:
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="The port to listen on.")
 def serve(host: str, port: int) -> None:
     """Run the collector until it is told to stop.
 
@@ -95,7 +100,7 @@ def export(app_key: str | None, dry_run: bool, every: float | None, as_json: boo
 
 
 @main.command("fake-segment")
-@click.option("--port", default=8001, show_default=True)
+@click.option("--port", default=8001, show_default=True, help="The port to listen on.")
 def fake_segment(port: int) -> None:
     """Run a Segment that keeps what would land, for tests and for looking.
 
@@ -149,7 +154,7 @@ def partner() -> None:
 @partner.command("add")
 @click.argument("key")
 @click.option("--partner-id", required=True, help="The partner's id as partners know it, digits.")
-@click.option("--name", required=True)
+@click.option("--name", required=True, help="What people call it.")
 @as_json
 def partner_add(key: str, partner_id: str, name: str, as_json: bool) -> None:
     """Add a partner.
@@ -172,9 +177,9 @@ def app_group() -> None:
 
 @app_group.command("add")
 @click.argument("key")
-@click.option("--partner", "partner_key", required=True, metavar="PARTNER")
+@click.option("--partner", "partner_key", required=True, metavar="PARTNER", help="The key of the app's partner.")
 @click.option("--plugin-id", required=True, help="The number in the listing's address.")
-@click.option("--name", required=True)
+@click.option("--name", required=True, help="What people call it.")
 @as_json
 def app_add(key: str, partner_key: str, plugin_id: str, name: str, as_json: bool) -> None:
     """Add an app to a partner.
@@ -191,13 +196,52 @@ def app_add(key: str, partner_key: str, plugin_id: str, name: str, as_json: bool
     _show({**shown, "guid": app.guid, "ingest_key": app.ingest_key}, as_json)
 
 
+@app_group.command("list")
+@as_json
+def app_list(as_json: bool) -> None:
+    """Show every app, and where its events go.
+
+    Example: footfall app list
+    """
+    from store import registry
+
+    async def work(db: Any) -> list[dict[str, Any]]:
+        destinations = {d.app_key: d for d in await registry.destinations(db)}
+        return [_described(app, destinations.get(app.app_key)) for app in await registry.apps(db)]
+
+    listed = _run(_in_registry(work))
+    if as_json:
+        _print(listed)
+        return
+    for app in listed:
+        to = app.get("segment_write_key")
+        where = f"{to} in {app['region']}, profile {app['profile']}" if to else "no Segment write key yet"
+        click.echo(f"{app['key']:<40} {app['partner']:<20} {app['plugin_id']:<10} {where}")
+
+
+def _described(app: Any, destination: Any) -> dict[str, Any]:
+    shown = {"key": app.app_key, "name": app.name, "partner": app.partner_key, "plugin_id": app.plugin_id}
+    shown |= {"partner_id": app.partner_id, "guid": app.guid, "ingest_key": app.ingest_key}
+    return shown if destination is None else shown | _set(destination)
+
+
+def _set(destination: Any) -> dict[str, Any]:
+    return {
+        "destination": destination.destination_id,
+        "region": destination.region,
+        "profile": destination.profile,
+        "uninstalls": destination.uninstalls,
+        "segment_write_key": f"…{destination.write_key_last4}",
+    }
+
+
 @app_group.command("set")
 @click.argument("key")
 @click.option(
     "--segment-write-key-file", "key_file", type=click.File("r"), help="A file with the key; - is standard input."
 )
-@click.option("--region", type=click.Choice(["us", "eu"]))
-@click.option("--profile", type=click.Choice(["mpac", "segment"]))
+@click.option("--region", type=click.Choice(["us", "eu"]), help="Where the partner's Segment workspace is.")
+@click.option("--profile", type=click.Choice(["mpac", "segment"]), help="The form of the messages.")
 @click.option("--uninstalls/--no-uninstalls", default=None, help="Whether uninstalls are sent too.")
 @click.option("--new-source", is_flag=True, help="The key is of another source than before, not a new key of the same.")
 @click.option(
@@ -227,6 +271,8 @@ def app_set(
     from store.secrets import Vault
     from store.settings import load
 
+    if (key_file, region, profile, uninstalls, new_source) == (None, None, None, None, False):
+        raise click.UsageError("say what to set; `footfall app list` shows what is set")
     settings = load()
     write_key = key_file.read().strip() if key_file else None
     if write_key is not None and not 1 <= len(write_key) <= 200:
@@ -240,8 +286,7 @@ def app_set(
         return await registry.set_destination(db, Vault(settings.secret_key), _now(), key, change, begins)
 
     d = _run(_in_registry(work))
-    shown = {"key": d.app_key, "destination": d.destination_id, "region": d.region, "profile": d.profile}
-    _show({**shown, "uninstalls": d.uninstalls, "segment_write_key": f"…{d.write_key_last4}"}, as_json)
+    _show({"key": d.app_key} | _set(d), as_json)
     if write_key is not None and not (len(write_key) == 32 and write_key.isalnum()):
         click.echo("footfall: Segment's write keys are 32 letters and digits; this one is not", err=True)
 
@@ -289,10 +334,15 @@ def visitor_token(app_key: str, account_id_file: Any) -> None:
 
     Example: printf %s "$ACCOUNT" | footfall visitor token com.acme.charts --account-id-file -
     """
+    from store import registry
     from store.secrets import Vault
     from store.settings import load
 
-    click.echo(Vault(load().secret_key).sign_visitor(account_id_file.read().strip(), app_key))
+    async def work(db: Any) -> registry.App:
+        return await registry.app(db, app_key)
+
+    app = _run(_in_registry(work))
+    click.echo(Vault(load().secret_key).sign_visitor(account_id_file.read().strip(), app.app_key))
 
 
 async def _in_registry(work: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 from exporter.mapping import Mapped
 from store.ledger import Fate, Parked, Passage
@@ -21,10 +22,10 @@ def cut(mapped: Sequence[Mapped], most: int = MAX_BATCH_MESSAGES) -> Sequence[Ma
     """
     messages, size = 0, ENVELOPE_BYTES
     for position, item in enumerate(mapped):
-        if item.message is None:
+        if not item.wire:
             continue
         messages += 1
-        size += item.size + 2  # ", " between messages
+        size += len(item.wire) + 1  # a comma between messages
         if messages > most or (size > MAX_BATCH_BYTES and messages > 1):
             return mapped[:position]
     return mapped
@@ -32,17 +33,23 @@ def cut(mapped: Sequence[Mapped], most: int = MAX_BATCH_MESSAGES) -> Sequence[Ma
 
 def passage(piece: Sequence[Mapped], refused: Parked | None = None) -> Passage:
     """What is recorded when the cursor passes a piece; `refused` is its one message, when that is to be parked."""
-    fates: Counter[Fate] = Counter()
-    parked: list[Parked] = [] if refused is None else [refused]
-    for item in piece:
-        hour = item.event.received_at // HOUR_MS
-        if item.suppressed:
-            fates[Fate(hour, "suppressed", item.suppressed)] += 1
-        elif item.parked is not None:
-            fates[Fate(hour, "parked", item.parked.reason)] += 1
-            parked.append(Parked(item.event.seq, item.message_id, item.parked.reason, item.parked.detail))
-        elif refused is not None:
-            fates[Fate(hour, "parked", refused.reason)] += 1
-        else:
-            fates[Fate(hour, "accepted")] += 1
-    return Passage(piece[-1].event.seq, fates, parked)
+    told = [_fate(item, refused) for item in piece]
+    counted = Counter(zip([item.event.received_at // HOUR_MS for item in piece], told, strict=True))
+    fates = Counter({Fate(hour, fate, reason): n for (hour, (fate, reason)), n in counted.items()})
+    parked = [
+        Parked(item.event.seq, item.message_id, item.parked.reason, item.parked.detail)
+        for item in piece
+        if item.parked is not None
+    ]
+    return Passage(piece[-1].event.seq, fates, parked if refused is None else [refused, *parked])
+
+
+def _fate(item: Mapped, refused: Parked | None) -> tuple[Literal["accepted", "suppressed", "parked"], str]:
+    if item.suppressed:
+        return "suppressed", item.suppressed
+    if item.parked is not None:
+        return "parked", item.parked.reason
+    return _ACCEPTED if refused is None else ("parked", refused.reason)
+
+
+_ACCEPTED: tuple[Literal["accepted"], str] = ("accepted", "")

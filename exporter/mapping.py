@@ -1,17 +1,20 @@
 """What a partner gets: an event of the log as a Segment message, in the profile that its destination asked for.
 
-Messages are built in exactly the form that segment-analytics-python's own `track` would leave them in (a test compares
-the two), without the four passes over each message that `track` makes. An absent field is absent, never null.
+Messages have exactly the form in which segment-analytics-python's own `track` would leave them (a test compares the
+two), but are typed and encoded once, where `track` and `post` pass over each of them six times. What is unknown is
+absent, never null.
 """
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from store.errors import Refused
 from store.event import Details, Event, decode_details
@@ -31,16 +34,47 @@ EVENT_NAMES = {
 }
 _SUBJECTS = {"page_view": "page", "tab_click": "tab", "cta_click": "button"}
 
-Message = dict[str, Any]
+
+class Properties(Struct, frozen=True, omit_defaults=True, kw_only=True, rename="camel", gc=False):
+    """The documented properties; None is unknown."""
+
+    action: str | None = None
+    action_subject: str | None = None  # profile segment only
+    action_subject_id: str | None = None
+    anonymous_id: str
+    event_time: str
+    event_type: str
+    label: str | None = None
+    partner_id: str
+    plugin_id: str
+    partner_anonymous_id: str | None = None
+    plugin_key: str
+    query_params_json: dict[str, str] | None = None
+    referrer_url: str | None = None
+    url: str | None = None
+    user_id: str | None = None
 
 
-class Mapped(msgspec.Struct, frozen=True):
-    """One event's way: a message with its size in bytes, or why there is none."""
+class Message(Struct, frozen=True, omit_defaults=True, kw_only=True, rename="camel", gc=False):
+    """A track call as it goes into a batch."""
+
+    integrations: msgspec.Raw
+    properties: Properties
+    timestamp: str
+    context: dict[str, Any] | msgspec.Raw
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    type: str
+    event: str
+    message_id: str
+
+
+class Mapped(Struct, frozen=True, gc=False):
+    """One event's way: the encoded message, or why there is none."""
 
     event: Event
     message_id: str = ""
-    message: Message | None = None
-    size: int = 0
+    wire: bytes = b""
     suppressed: str = ""
     parked: Refused | None = None
 
@@ -52,15 +86,25 @@ def map_event(event: Event, app: App, destination: Destination, namespace: UUID,
         return Mapped(event, suppressed=reason)
     message_id = destination_message_id(namespace, event.message_id)
     try:
-        message = to_message(event, app, destination.profile, message_id, prefix)
-        size = len(json.dumps(message))
+        wire = _encode(to_message(event, app, destination.profile, message_id, prefix))
+        size = library_size(wire)
         if size > MAX_MESSAGE_BYTES:
             raise Refused("too_large", f"{size} bytes; Segment takes {MAX_MESSAGE_BYTES}")
     except Refused as refused:
         return Mapped(event, message_id, parked=refused)
-    except (ValueError, TypeError) as error:  # an event that cannot be mapped must not hold up its neighbours
+    except Exception as error:  # an event that cannot be mapped must not hold up its neighbours
         return Mapped(event, message_id, parked=Refused("unmappable", type(error).__name__))
-    return Mapped(event, message_id, message, size)
+    return Mapped(event, message_id, wire)
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def library_size(wire: bytes) -> int:
+    """Bytes of a message as Segment's library measures them; no less than that where it cannot be near the limit."""
+    if 6 * len(wire) <= MAX_MESSAGE_BYTES:  # an escaped character is at most six times as long, a space at most doubles
+        return len(wire)
+    return len(json.dumps(msgspec.json.decode(wire)))
 
 
 def suppression(event: Event, app: App, destination: Destination) -> str:
@@ -75,66 +119,85 @@ def suppression(event: Event, app: App, destination: Destination) -> str:
 
 
 def to_message(event: Event, app: App, profile: str, message_id: str, prefix: str) -> Message:
-    """Raises Refused when the event has no name that a partner knows."""
+    """Raises Refused when the event has no name that a partner knows, or no visitor: Segment would drop it unsaid."""
     name = EVENT_NAMES.get(event.name)
     if name is None:
         raise Refused("unknown_event", event.name)
+    if not event.anonymous_id:
+        raise Refused("no_visitor")
     details = decode_details(event.details)
     time = _time(event.occurred_at)
-    properties = _properties(event, details, app, time)
-    message: Message = {"integrations": {}, "properties": properties, "timestamp": time + "+00:00"}
-    if profile == "segment":
-        if event.name in _SUBJECTS:
-            properties["actionSubject"] = _SUBJECTS[event.name]
-        message["context"] = _context(details)
-        message["anonymousId"] = event.anonymous_id
-        if event.user_id:
-            message["userId"] = event.user_id
-    else:
-        message["context"] = {"library": LIBRARY}
-        message["userId"] = event.anonymous_id
-    message["type"] = event.type
-    message["event"] = f"{prefix} {name}"
-    message["messageId"] = message_id
-    return message
+    in_full = profile == "segment"
+    return Message(
+        integrations=_NOTHING,
+        properties=_properties(event, details, app, time + "Z", in_full),
+        timestamp=time + "+00:00",
+        context=_context(details) if in_full else _LIBRARY_ONLY,
+        anonymous_id=event.anonymous_id if in_full else None,
+        user_id=(event.user_id or None) if in_full else event.anonymous_id,
+        type=event.type,
+        event=f"{prefix} {name}",
+        message_id=message_id,
+    )
+
+
+_NOTHING = msgspec.Raw(b"{}")
+_LIBRARY_ONLY = msgspec.Raw(msgspec.json.encode({"library": LIBRARY}))
 
 
 def _time(epoch_ms: int) -> str:
     """ISO 8601 with milliseconds and without a zone, by whole numbers."""
     seconds, milliseconds = divmod(epoch_ms, 1_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}"
+    return f"{_second(seconds)}.{milliseconds:03d}"
 
 
-def _properties(event: Event, details: Details, app: App, time: str) -> dict[str, Any]:
-    """The documented properties; what is unknown is left out at the end."""
-    properties: dict[str, Any] = {
-        "anonymousId": event.anonymous_id,
-        "eventTime": time + "Z",
-        "eventType": "Track",
-        "partnerId": app.partner_id,
-        "pluginId": app.plugin_id,
-        "pluginKey": app.app_key,
-    }
-    if event.partner_anonymous_id:
-        properties["partnerAnonymousId"] = event.partner_anonymous_id
-    if event.user_id:
-        properties["userId"] = event.user_id
-    if event.name in _SUBJECTS:
-        viewed = event.name == "page_view"
-        acted = {
-            "action": "viewed" if viewed else "clicked",
-            "actionSubjectId": _path(details.url) if viewed else details.target,
-            "label": details.title if viewed else details.label,
-            "queryParamsJson": details.query if details.query is not None else {},
-            "referrerUrl": details.referrer,
-            "url": details.url,
-        }
-        properties.update({key: value for key, value in acted.items() if value is not None})
-    return properties
+@lru_cache(maxsize=4096)
+def _second(epoch_seconds: int) -> str:
+    return f"{datetime.fromtimestamp(epoch_seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
+def _properties(event: Event, details: Details, app: App, time: str, in_full: bool) -> Properties:
+    """Of an act on a listing, or of what a back end told."""
+    subject = _SUBJECTS.get(event.name)
+    if subject is None:
+        return Properties(
+            anonymous_id=event.anonymous_id,
+            event_time=time,
+            event_type="Track",
+            partner_id=app.partner_id,
+            plugin_id=app.plugin_id,
+            plugin_key=app.app_key,
+            partner_anonymous_id=event.partner_anonymous_id or None,
+            user_id=event.user_id or None,
+        )
+    viewed = subject == "page"
+    return Properties(
+        anonymous_id=event.anonymous_id,
+        event_time=time,
+        event_type="Track",
+        partner_id=app.partner_id,
+        plugin_id=app.plugin_id,
+        plugin_key=app.app_key,
+        partner_anonymous_id=event.partner_anonymous_id or None,
+        user_id=event.user_id or None,
+        action="viewed" if viewed else "clicked",
+        action_subject=subject if in_full else None,
+        action_subject_id=(_path(details.url) if viewed else details.target) or None,
+        label=(details.title if viewed else details.label) or None,
+        query_params_json=details.query or {},  # known to be empty
+        referrer_url=details.referrer or None,
+        url=details.url or None,
+    )
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what is unknown."""
+    return {key: value for key, value in values.items() if value not in (None, "")}
+
+
+@lru_cache(maxsize=256)
 def _path(url: str | None) -> str | None:
-    if url is None:
+    if not url:
         return None
     path = url.partition("://")[2].partition("?")[0].partition("/")[2]
     return "/" + path
@@ -143,7 +206,7 @@ def _path(url: str | None) -> str | None:
 def _context(details: Details) -> dict[str, Any]:
     """Segment's own context fields, for the profile that asks for them."""
     context: dict[str, Any] = {"library": LIBRARY}
-    if details.url is not None:
+    if details.url:
         _, question, search = details.url.partition("?")
         page = {
             "path": _path(details.url),
@@ -152,7 +215,7 @@ def _context(details: Details) -> dict[str, Any]:
             "title": details.title,
             "url": details.url,
         }
-        context["page"] = {key: value for key, value in page.items() if value is not None}
+        context["page"] = _known(page)
     campaign = _campaign(details.query or {})
     if campaign:
         context["campaign"] = campaign

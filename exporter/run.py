@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import sqlite3
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 from exporter import segment
 from exporter.report import Report, Shipped, Voice
-from exporter.shipping import LANES, SUSPECT_LANES, Shipping, Work
+from exporter.shipping import LANES, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
 from store import ids, ledger, log, registry
-from store.database import Database, open_reader, open_writer
-from store.errors import Busy, StoreUnavailable
+from store.database import FILES, Database, is_unwell, open_reader, open_writer
+from store.errors import Busy, ConfigError, StoreUnavailable
 from store.ledger import Cursor
 from store.registry import App, Destination
 from store.secrets import Vault
@@ -30,7 +34,8 @@ async def run(
 ) -> Report:
     """Ship what is pending, then end; with `every`, do so again after that many seconds until told to stop.
 
-    Raises StoreUnavailable when a database cannot be opened, ConfigError when something is set up wrongly.
+    Raises StoreUnavailable when a database fails (with `every`, the next run may find it well again), ConfigError when
+    something is set up wrongly.
     """
     segment.prepare(LANES + SUSPECT_LANES)
     stop = asyncio.Event()
@@ -39,9 +44,17 @@ async def run(
         loop.add_signal_handler(number, stop.set)
     try:
         while True:
-            report = await run_once(settings, voice, stop, only=only, dry_run=dry_run)
-            if every is None or await _stopped_within(stop, every):
-                return report
+            try:
+                report = await run_once(settings, voice, stop, only=only, dry_run=dry_run)
+            except StoreUnavailable as error:
+                if every is None:
+                    raise
+                voice.note("run failed", reason=str(error))
+                if await _stopped_within(stop, every):
+                    raise
+            else:
+                if every is None or await _stopped_within(stop, every):
+                    return report
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -55,24 +68,35 @@ async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-async def run_once(settings: Settings, voice: Voice, stop: asyncio.Event, *, only: str | None, dry_run: bool) -> Report:
-    """One pass over every destination with a backlog."""
+async def run_once(
+    settings: Settings,
+    voice: Voice,
+    stop: asyncio.Event,
+    *,
+    only: str | None = None,
+    dry_run: bool = False,
+    send: Send = segment.send,
+) -> Report:
+    """One pass over every destination with a backlog. What goes wrong with one is told after the others are done."""
     report = Report(run=str(ids.uuid7()), dry_run=dry_run)
     began = time.monotonic()
     async with AsyncExitStack() as stack:
+        stack.enter_context(_store_failures())
         registry_db = await stack.enter_async_context(await open_reader(settings.data_dir, "registry"))
         log_db = await stack.enter_async_context(await open_reader(settings.data_dir, "log"))
         try:
-            ledger_db = await stack.enter_async_context(await _open_ledger(settings, dry_run))
+            ledger_db = await stack.enter_async_context(await _open_ledger(settings, dry_run, stack))
         except Busy as busy:
             report.busy = str(busy)
             return report
-        left_open = 0 if dry_run else await ledger.close_left_open(ledger_db, _now())
-        shipping = Shipping(log_db, ledger_db, settings.event_prefix, report, voice, stop)
+        left_open = 0 if dry_run else await ledger.recover(ledger_db, _now())
+        shipping = Shipping(log_db, ledger_db, settings.event_prefix, report, voice, stop, send)
         try:
             work = await _find_work(settings, registry_db, log_db, ledger_db, shipping, report, only)
             voice.note("run began", run=report.run, destinations=len(work), left_open=left_open)
-            await asyncio.gather(*(shipping.ship(item) for item in work))
+            ended = await asyncio.gather(*(shipping.ship(item) for item in work), return_exceptions=True)
+            for error in filter(None, ended):
+                raise error
         finally:
             shipping.close()
             if not dry_run:
@@ -83,14 +107,23 @@ async def run_once(settings: Settings, voice: Voice, stop: asyncio.Event, *, onl
     return report
 
 
-async def _open_ledger(settings: Settings, dry_run: bool) -> Database:
-    """To look is enough for a dry run, also beside a real one; the first time there is nothing to look at yet."""
-    if dry_run:
-        try:
-            return await open_reader(settings.data_dir, "ledger")
-        except StoreUnavailable:
-            pass  # made below
-    return await open_writer(settings.data_dir, "ledger")
+@contextmanager
+def _store_failures() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        if not is_unwell(error):
+            raise
+        raise StoreUnavailable(f"a database fails: {error}") from None
+
+
+async def _open_ledger(settings: Settings, dry_run: bool, stack: AsyncExitStack) -> Database:
+    """To look is enough for a dry run, also beside a real one; before the first run it looks at an empty ledger."""
+    if not dry_run:
+        return await open_writer(settings.data_dir, "ledger")
+    if (settings.data_dir / FILES["ledger"]).exists():
+        return await open_reader(settings.data_dir, "ledger")
+    return await open_writer(Path(stack.enter_context(TemporaryDirectory())), "ledger")
 
 
 async def _find_work(
@@ -105,13 +138,14 @@ async def _find_work(
     """What has a backlog, in an order that differs from run to run, so that nobody is always last."""
     if only is not None:
         await registry.app(registry_db, only)
-    apps = {app.app_key: app for app in await registry.apps(registry_db)}
     destinations = [d for d in await registry.destinations(registry_db) if only in (None, d.app_key)]
+    apps = {app.app_key: app for app in await registry.apps(registry_db)}  # read after what refers to them
     if not report.dry_run:
         await ledger.begin(ledger_db, [(d.app_key, d.destination_id, d.start_seq) for d in destinations])
     cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db)
     vault, now = Vault(settings.secret_key), _now()
-    found = []
+    found: list[Work] = []
+    unreadable: ConfigError | None = None
     for d in destinations:
         begun = Cursor(d.app_key, d.destination_id, d.start_seq, d.start_seq, 0, "")
         cursor = cursors.get((d.app_key, d.destination_id), begun)
@@ -122,16 +156,24 @@ async def _find_work(
         if cursor.not_before > now:
             shipping.defer(shipped, f"asked to be left alone for {(cursor.not_before - now) // 1_000} s more")
             continue
-        found.append(_begin(settings, apps[d.app_key], d, vault, cursor, shipped))
+        try:
+            found.append(_begin(settings, apps[d.app_key], d, vault, cursor, shipped))
+        except ConfigError as error:
+            unreadable = error
+            shipping.defer(shipped, str(error))
+    if unreadable and not found:
+        raise unreadable
     random.shuffle(found)
     return found
 
 
 def _begin(settings: Settings, app: App, d: Destination, vault: Vault, cursor: Cursor, shipped: Shipped) -> Work:
-    """A destination that was paused is sent one event first."""
-    probe = [1] if cursor.paused_reason else []
+    """A destination that was paused is sent one event first, and is left alone again when it refuses that one."""
     key, host = vault.decrypt(d.segment_write_key), settings.segment_url(d.region)
-    return Work(app, d, UUID(d.destination_id), host, key, cursor, shipped, cursor.seq, probe, suspect=bool(probe))
+    work = Work(app, d, UUID(d.destination_id), host, key, cursor, shipped, cursor.seq, splits=[])
+    if cursor.paused_reason:
+        work.splits, work.suspect, work.refused_in_a_row = [1], True, REFUSED_IN_A_ROW - 1
+    return work
 
 
 def _now() -> int:

@@ -1,27 +1,35 @@
-"""The only module that talks to Segment, through two pieces of segment-analytics-python that start no thread.
+"""The only module that talks to Segment: one batch, one request, through segment-analytics-python's own session.
 
-`post` sends one batch in the calling thread and hides nothing: its own retries, its queue and its silent losses live in
-the threaded client, which is not used. The package's session is shared by all callers, so it is made to keep no
-cookies, to read no environment (a .netrc would replace the key), and to follow no redirect with the key in hand.
+The package's threaded client is not used: its queue, its retries and its silent losses live there. Nor is its `post`,
+which encodes every message once more; a test holds that the same request leaves. The session is shared by all callers,
+so it is made to keep no cookies, to read no environment (a .netrc would replace the key), to follow no redirect with
+the key in hand, and to read no answer without end: requests waits for the next byte, not for the last.
 """
 
 from __future__ import annotations
 
+import base64
 import logging
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
+from io import BytesIO
+from typing import Any
 
+import msgspec
 import requests
+import urllib3
 from segment.analytics import request as library
 from segment.analytics.version import VERSION
 
-from exporter.mapping import LIBRARY, Message
-from exporter.verdict import Reply
+from exporter.mapping import LIBRARY
+from exporter.verdict import Reply, retry_after
 from store.errors import ConfigError
 
-TIMEOUT_SECONDS = (5.0, 15.0)  # to connect, to read
-EXCERPT = 200
+TIMEOUT_SECONDS = (10.0, 15.0)  # to connect and, again, to get the body out; to wait for the next bytes of an answer
+ANSWER_SECONDS = 15.0
+ANSWER_BYTES = 65_536
 
 
 def prepare(connections: int) -> None:
@@ -31,41 +39,66 @@ def prepare(connections: int) -> None:
     logging.getLogger("segment").setLevel(logging.CRITICAL)  # at DEBUG it prints whole bodies with their keys
     session = library._session
     session.trust_env = False
-    session.max_redirects = 0
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = requests.adapters.HTTPAdapter(pool_connections=connections, pool_maxsize=connections)
+    adapter = Bounded(pool_connections=connections, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
 
 
-def send(host: str, write_key: str, messages: Sequence[Message], attempt: int) -> Reply:
-    """Send one batch and say what came back; never raises for what the network or the other end does.
+class Bounded(requests.adapters.HTTPAdapter):
+    """Reads the beginning of an answer, which says it all, within a deadline for the whole."""
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        response = super().send(*args, **kwargs)
+        deadline, pieces, size = time.monotonic() + ANSWER_SECONDS, [], 0
+        while size < ANSWER_BYTES and (piece := response.raw.read1(ANSWER_BYTES - size, decode_content=True)):
+            pieces.append(piece)
+            size += len(piece)
+            if time.monotonic() > deadline:
+                response.raw.close()
+                raise requests.ReadTimeout("the answer does not end")
+        if size >= ANSWER_BYTES:
+            response.raw.close()
+        response.raw = BytesIO(b"".join(pieces))
+        return response
+
+
+def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> Reply:
+    """Send one batch of encoded messages and say what came back; never raises for what the network does.
 
     `sentAt` is made anew for each attempt, because Segment corrects the time of every event by it.
     """
     sent_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    envelope = msgspec.json.encode({"sentAt": sent_at, "writeKey": write_key})
+    body = b'{"batch":[' + b",".join(messages) + b"]," + envelope[1:]
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"analytics-python/{VERSION}",
+        "Authorization": "Basic " + base64.b64encode(f"{write_key}:".encode()).decode(),
+    }
+    if attempt > 1:
+        headers["X-Retry-Count"] = str(attempt - 1)
     try:
-        response = library.post(
-            write_key, host, timeout=TIMEOUT_SECONDS, retry_count=attempt - 1, batch=list(messages), sentAt=sent_at
+        response = library._session.post(
+            f"{host}/v1/batch", data=body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False
         )
-    except library.APIError as error:
-        return _reply(error.response, write_key)
-    except requests.TooManyRedirects:
-        return Reply(redirected=True)
-    except (requests.exceptions.ConnectTimeout, requests.exceptions.InvalidURL) as error:
-        return Reply(error=type(error).__name__, sent=False)
-    except requests.exceptions.RequestException as error:
+    except Exception as error:  # whatever requests makes of a strange answer, the other destinations go on
         return Reply(error=type(error).__name__, sent=not _never_connected(error))
     return _reply(response, write_key)
 
 
 def _reply(response: requests.Response, write_key: str) -> Reply:
-    excerpt = response.text[:EXCERPT].replace(write_key, "[write key]").strip()
-    retry_after = library.parse_retry_after(response)
-    return Reply(response.status_code, excerpt, bool(response.history), retry_after or None)
+    """What an answer says; a key that it echoes, plain or as it went in the header, is taken out."""
+    body = response.content.decode(errors="replace")
+    for secret in (write_key, base64.b64encode(f"{write_key}:".encode()).decode()):
+        body = body.replace(secret, "[write key]")
+    asked = retry_after(response.headers.get("Retry-After", ""), time.time())
+    return Reply(response.status_code, body.strip(), asked)
 
 
 def _never_connected(error: Exception) -> bool:
-    """Whether no byte can have left: the name did not resolve, or nobody took the connection."""
-    text = repr(error)
-    return "NewConnectionError" in text or "NameResolutionError" in text or "SSLError" in text
+    """Whether no byte of the batch can have left: no such name, nobody there, or no TLS with whoever is."""
+    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.InvalidURL)):
+        return True
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, urllib3.exceptions.NewConnectionError)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 from uuid import UUID
@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 
 from exporter import crash, segment
-from exporter.batching import MAX_BATCH_MESSAGES, cut, passage
+from exporter.batching import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, cut, passage
 from exporter.mapping import Mapped, map_event
 from exporter.report import Report, Shipped, Voice
 from exporter.verdict import Reply, Verdict, judge, wait
@@ -32,7 +32,8 @@ SLOW_SECONDS = 2.0
 LEASE_MS = 300_000
 RUN_SECONDS = 50 * 60
 REFUSED_IN_A_ROW = 3  # single events refused with nothing accepted between: the destination is at fault, not they
-READ_AHEAD = 8
+
+Send = Callable[[str, str, Sequence[bytes], int], Reply]
 
 
 class Work(msgspec.Struct):
@@ -47,10 +48,10 @@ class Work(msgspec.Struct):
     shipped: Shipped
     seq: int
     splits: list[int]  # how many messages the next requests may hold, the last first; empty: as many as fit
+    ahead: list[Mapped] | None = None  # what follows the batch that was just accepted
     suspect: bool = False
-    read: int = MAX_BATCH_MESSAGES
-    attempt: int = 0
     refused_in_a_row: int = 0
+    attempt: int = 0
     leased_until: int = 0
     waits_until: float = 0.0
 
@@ -59,7 +60,14 @@ class Shipping:
     """What the destinations of one run share: the databases, the lanes, the report."""
 
     def __init__(
-        self, log_db: Database, ledger_db: Database, prefix: str, report: Report, voice: Voice, stop: asyncio.Event
+        self,
+        log_db: Database,
+        ledger_db: Database,
+        prefix: str,
+        report: Report,
+        voice: Voice,
+        stop: asyncio.Event,
+        send: Send = segment.send,
     ) -> None:
         self._log = log_db
         self._ledger = ledger_db
@@ -68,6 +76,7 @@ class Shipping:
         self._run = report.run
         self._voice = voice
         self._stop = stop
+        self._send = send
         self._lanes = asyncio.Semaphore(LANES)
         self._suspects = asyncio.Semaphore(SUSPECT_LANES)
         self._threads = ThreadPoolExecutor(LANES + SUSPECT_LANES, "send")
@@ -99,20 +108,19 @@ class Shipping:
 
     async def _turn(self, work: Work) -> bool:
         """One request, or one move over events of which none is sent. False when the destination is done with."""
-        events = await log.run(self._log, work.app.app_key, work.seq, work.read)
-        if not events:
+        ahead, work.ahead = work.ahead, None
+        mapped = ahead if ahead and ahead[0].event.seq > work.seq else await self._read(work, work.seq)
+        if not mapped:
             return False
-        mapped = [map_event(event, work.app, work.destination, work.namespace, self._prefix) for event in events]
         piece = cut(mapped, work.splits[-1] if work.splits else MAX_BATCH_MESSAGES)
-        work.read = min(MAX_BATCH_MESSAGES, len(piece) + READ_AHEAD) if len(piece) < len(mapped) else MAX_BATCH_MESSAGES
         if self._report.dry_run:
-            self._pass(work, piece, batches=int(any(item.message for item in piece)))
+            self._pass(work, piece, batches=int(any(item.wire for item in piece)))
             return True
         if not await self._lease(work):
             self.defer(work.shipped, "another run works on it")
             return False
         try:
-            if any(item.message for item in piece):
+            if any(item.wire for item in piece):
                 return await self._attempt(work, piece)
             await ledger.move(self._ledger, work.cursor, self._run, passage(piece), _now())
         except LeaseLost:
@@ -120,6 +128,11 @@ class Shipping:
             return False
         self._pass(work, piece)
         return True
+
+    async def _read(self, work: Work, after: int) -> list[Mapped]:
+        """The next run of events, mapped; the read is over when this returns."""
+        events = await log.run(self._log, work.app.app_key, after, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES)
+        return [map_event(event, work.app, work.destination, work.namespace, self._prefix) for event in events]
 
     async def _lease(self, work: Work) -> bool:
         """Hold the cursor for longer than any one attempt takes."""
@@ -131,8 +144,8 @@ class Shipping:
         return await ledger.lease(self._ledger, *keys, self._run, now, work.leased_until)
 
     async def _attempt(self, work: Work, piece: Sequence[Mapped]) -> bool:
-        messages = [item.message for item in piece if item.message is not None]
-        size = sum(item.size for item in piece)
+        messages = [item.wire for item in piece if item.wire]
+        size = sum(map(len, messages))
         work.attempt += 1
         batch = Batch(
             str(ids.uuid7()),
@@ -147,14 +160,17 @@ class Shipping:
         crash.point("after_open")
         began = time.monotonic()
         loop = asyncio.get_running_loop()
-        reply = await loop.run_in_executor(
-            self._threads, segment.send, work.host, work.write_key, messages, work.attempt
-        )
+        sending = loop.run_in_executor(self._threads, self._send, work.host, work.write_key, messages, work.attempt)
+        ahead: list[Mapped] | None = None
+        if not self._lanes.locked():  # else there is enough to do, and what is kept for all who wait has no bound
+            ahead = await self._read(work, batch.last_seq)
+        reply = await sending
         crash.point("after_send")
         verdict = judge(reply)
         work.suspect = verdict.kind != "accepted" or time.monotonic() - began > SLOW_SECONDS
         work.shipped.batches += 1
         if verdict.kind == "accepted":
+            work.ahead = ahead
             return await self._accepted(work, batch, reply, piece)
         if verdict.kind == "content":
             return await self._refused(work, batch, reply, verdict, piece, len(messages))
@@ -182,7 +198,7 @@ class Shipping:
             await self._close(work, batch, answer)
             work.splits += [count - count // 2, count // 2]
             return True
-        culprit = next(item for item in piece if item.message is not None)
+        culprit = next(item for item in piece if item.wire)
         reason = f"refused_{reply.status}"
         parked = Parked(culprit.event.seq, culprit.message_id, reason, verdict.detail)
         await self._close(work, batch, answer, piece, parked)
@@ -196,7 +212,7 @@ class Shipping:
     async def _failed(self, work: Work, batch: Batch, reply: Reply, verdict: Verdict) -> bool:
         """Nothing moves: try again in this run, in a later one, or when somebody has mended the destination."""
         outcome: Literal["ambiguous", "deferred"] = "ambiguous" if verdict.kind == "ambiguous" else "deferred"
-        await self._close(work, batch, Answer(outcome, reply.status, verdict.detail[:200]))
+        await self._close(work, batch, Answer(outcome, reply.status, verdict.detail))
         if verdict.kind == "destination":
             await self._halt(work, verdict.detail)
             return False
@@ -228,7 +244,7 @@ class Shipping:
         shipped.batches += batches
         shipped.suppressed += sum(1 for item in piece if item.suppressed)
         shipped.parked += sum(1 for item in piece if item.parked is not None) + (parked is not None)
-        shipped.accepted += sum(1 for item in piece if item.message is not None) - (parked is not None)
+        shipped.accepted += sum(1 for item in piece if item.wire) - (parked is not None)
 
     async def _halt(self, work: Work, reason: str) -> None:
         """Pause a destination that is at fault: later runs send it one event first."""

@@ -6,6 +6,7 @@ says so. Which statuses are worth another attempt follows Segment's own clients 
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from typing import Literal
 
 import msgspec
@@ -16,6 +17,8 @@ ATTEMPTS_IN_A_RUN = 5
 BASE_SECONDS = 0.5
 MOST_SECONDS = 60.0
 WAIT_IN_A_RUN_SECONDS = 30.0  # what a destination asks for beyond that is left to a later run
+RETRY_AFTER_SECONDS = 86_400.0  # an absurd header does not silence a destination for longer
+EXCERPT = 200
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -23,7 +26,6 @@ class Reply(msgspec.Struct, frozen=True):
 
     status: int | None = None
     body: str = ""
-    redirected: bool = False
     retry_after: float | None = None
     error: str = ""
     sent: bool = True
@@ -38,25 +40,37 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def judge(reply: Reply) -> Verdict:
     """The verdict on one reply."""
-    if reply.redirected or (reply.status is not None and 300 <= reply.status < 400):
+    if reply.status is not None and 300 <= reply.status < 400:
         return Verdict("destination", "the endpoint redirects: check FOOTFALL_SEGMENT_URL_US and _EU")
     if reply.status is None:
         return Verdict("ambiguous" if reply.sent else "transient", reply.error)
     if 200 <= reply.status < 300:
         return Verdict("accepted", "") if _says_success(reply.body) else Verdict("transient", "unknown reply")
     if reply.status in (400, 413, 422):
-        return Verdict("content", reply.body)
+        return Verdict("content", reply.body[:EXCERPT])
     if reply.status in (408, 410, 429, 460) or (reply.status >= 500 and reply.status not in (501, 505)):
-        return Verdict("transient", reply.body)
+        return Verdict("transient", reply.body[:EXCERPT])
     return Verdict("destination", f"the endpoint answers {reply.status}")
 
 
 def _says_success(body: str) -> bool:
     try:
         answer = msgspec.json.decode(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(answer, dict) and answer.get("success") is True
+
+
+def retry_after(header: str, now: float) -> float | None:
+    """The seconds that a Retry-After header asks for, given as a number or as an HTTP date; `now` is epoch seconds.
+
+    None without a header that can be read and asks for anything.
+    """
+    try:
+        seconds = int(header) if header.isdigit() else parsedate_to_datetime(header).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+    return min(seconds, RETRY_AFTER_SECONDS) if seconds > 0 else None
 
 
 def wait(attempt: int, retry_after: float | None, jitter: float) -> float | None:
