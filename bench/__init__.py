@@ -1,0 +1,1 @@
+"""Measurements, each against a limit or a peer of the same run; see __main__ for the list."""

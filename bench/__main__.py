@@ -1,0 +1,50 @@
+"""The list of measurements: `python -m bench [NAME…] [--json]`, or all of them.
+
+Rates are taken in pairs with their peer, one after the other in the same run, and the median of the pairs' ratios is
+what counts: on a shared machine a single figure says little.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from bench import export, ingest, snippet
+from bench.figure import Figure
+
+MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
+    "snippet": snippet.sizes,
+    "ingest-single": ingest.single,
+    "ingest-batch": ingest.batch,
+    "ingest-latency": ingest.latency,
+    "ingest-full": ingest.full,
+    "disk": ingest.disk,
+    "export": export.rate,
+    "export-memory": export.memory,
+}
+
+
+def main(arguments: list[str]) -> int:
+    names = [name for name in arguments if name != "--json"] or list(MEASUREMENTS)
+    unknown = set(names) - set(MEASUREMENTS)
+    if unknown:
+        print(f"no measurement {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}", file=sys.stderr)
+        return 2
+    figures = []
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="footfall-bench-") as scratch:
+            for figure in MEASUREMENTS[name](Path(scratch)):
+                figures.append(figure)
+                if "--json" not in arguments:
+                    print(figure.line(), flush=True)
+    if "--json" in arguments:
+        told = [msgspec.structs.asdict(f) | {"ratio": f.ratio, "reached": f.reached} for f in figures]
+        print(msgspec.json.encode(told).decode())
+    return 0 if all(figure.reached for figure in figures) else 1
+
+
+raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,113 @@
+"""How fast and in how much memory a backlog leaves: against the library's own client, and against a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from segment.analytics.client import Client
+
+from bench.figure import Figure
+from bench.stage import NOW_MS, WRITE_KEY, fill_log, free_port, prepare, process
+from exporter.mapping import map_event
+from store import log, registry
+from store.database import open_reader
+from store.settings import Settings
+
+PAIRS = 3
+EVENTS = 100_000
+PEER_EVENTS = 20_000
+MILLION = 1_000_000
+MEMORY_LIMIT_MB = 120.0
+
+
+def rate(scratch: Path) -> Iterator[Figure]:
+    """Events a second from the log to the ledger, against the client's from memory: the same events, the same sink."""
+    port = free_port()
+    ours, peers = [], []
+    with process("-m", "bench.sink", str(port), port=port):
+        for pair in range(PAIRS):
+            settings = prepare(scratch / str(pair), destinations=True)
+            fill_log(settings.data_dir, EVENTS)
+            peers.append(_client_rate(settings, port))
+            ours.append(EVENTS / float(_export(settings, port)[0]["seconds"]))
+    ratios = [one / other for one, other in zip(ours, peers, strict=True)]
+    middle = ratios.index(statistics.median_low(ratios))
+    yield Figure("export", ours[middle], "events/s", peers[middle], "the library's Client", "at least", 5.0)
+
+
+def memory(scratch: Path) -> Iterator[Figure]:
+    """The peak resident size of an exporter that ships a million events."""
+    port = free_port()
+    settings = prepare(scratch, apps=10, destinations=True)
+    fill_log(settings.data_dir, MILLION, apps=10)
+    with process("-m", "bench.sink", str(port), port=port):
+        report, peak_mb = _export(settings, port)
+    if sum(item["accepted"] for item in report["destinations"]) != MILLION:
+        raise RuntimeError("not every event was accepted")
+    yield Figure("export peak memory", peak_mb, "MB", MEMORY_LIMIT_MB, "limit", "at most", 1.0)
+
+
+def _export(settings: Settings, port: int) -> tuple[dict[str, Any], float]:
+    """One run as an operator starts it: its report, and its peak resident size in MB."""
+    env = {
+        "FOOTFALL_DATA_DIR": str(settings.data_dir),
+        "FOOTFALL_SECRET_KEY": settings.secret_key,
+        "FOOTFALL_SEGMENT_URL_US": f"http://127.0.0.1:{port}",
+    }
+    running = subprocess.Popen([sys.executable, "-m", "footfall", "export", "--json"], env=env, stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    said = running.stdout.read()
+    _, status, usage = os.wait4(running.pid, 0)
+    if status != 0:
+        raise RuntimeError(f"the export ended with {status}")
+    return msgspec.json.decode(said), usage.ru_maxrss / 1024
+
+
+def _client_rate(settings: Settings, port: int) -> float:
+    """Events a second of the threaded client, which gets its events mapped and in memory."""
+    calls = asyncio.run(_mapped(settings))
+    client = Client(WRITE_KEY, host=f"http://127.0.0.1:{port}", max_queue_size=len(calls) + 1)
+    began = time.perf_counter()
+    for call in calls:
+        client.track(**call)
+    client.flush()
+    took = time.perf_counter() - began
+    client.join()
+    return len(calls) / took
+
+
+async def _mapped(settings: Settings) -> list[dict[str, Any]]:
+    """Keyword arguments of `track` for the first events of the log."""
+    from datetime import UTC, datetime
+
+    async with await open_reader(settings.data_dir, "registry") as db:
+        app = await registry.app(db, "com.example.bench0")
+        destination = await registry.destination(db, app.app_key)
+    assert destination is not None
+    async with await open_reader(settings.data_dir, "log") as db:
+        events = await log.run(db, app.app_key, 0, PEER_EVENTS)
+    at = datetime.fromtimestamp(NOW_MS / 1_000, UTC)
+    calls = []
+    for event in events:
+        mapped = map_event(event, app, destination, UUID(destination.destination_id), "MPAC")
+        message = msgspec.json.decode(mapped.wire)
+        calls.append(
+            {
+                "user_id": message["userId"],
+                "event": message["event"],
+                "properties": message["properties"],
+                "timestamp": at,
+            }
+            | {"message_id": str(uuid4())}
+        )
+    return calls

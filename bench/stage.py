@@ -1,0 +1,151 @@
+"""What the measurements share: a filled data directory, processes on free ports, and the load of wrk."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+from store import log, registry
+from store.database import open_writer
+from store.event import Details, NewRow, encode_details
+from store.ids import uuid7
+from store.secrets import Vault
+from store.settings import Settings, load
+
+LUA = Path(__file__).with_name("browser.lua")
+NOW_MS = time.time_ns() // 1_000_000
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
+WRITE_KEY = "FOOTFALLBENCHWRITEKEY00000000001"
+
+
+def prepare(data_dir: Path, apps: int = 1, destinations: bool = False) -> Settings:
+    """A data directory with `apps` apps of one partner, `com.example.bench0` and so on."""
+    settings = load({}, data_dir=data_dir)
+
+    async def fill() -> None:
+        async with await open_writer(data_dir, "registry") as db:
+            await registry.add_partner(db, NOW_MS, "bench", "1", "Bench")
+            for number in range(apps):
+                key = f"com.example.bench{number}"
+                await registry.add_app(db, NOW_MS, key, "bench", str(1000 + number), f"Bench {number}")
+                if destinations:
+                    change = registry.Change(segment_write_key=WRITE_KEY)
+                    await registry.set_destination(db, Vault(settings.secret_key), NOW_MS, key, change, 0)
+        async with await open_writer(data_dir, "log"):
+            pass
+
+    asyncio.run(fill())
+    return settings
+
+
+def row(number: int, apps: int = 1) -> NewRow:
+    """One page view of about the usual size, with a time-ordered message id."""
+    details = Details(
+        url=f"https://marketplace.example/apps/1219125/board-charts-{number % 97}?hosting=cloud&tab=overview",
+        query={"hosting": "cloud", "tab": "overview"},
+        referrer="https://www.google.com/",
+        title="Board charts for teams | Marketplace",
+        user_agent=AGENT,
+        locale="en-GB",
+        version="0.1.0",
+    )
+    at = NOW_MS + number // 8
+    app = f"com.example.bench{number % apps}"
+    body = encode_details(details).decode()
+    message_id = uuid7(at).bytes
+    return (
+        app,
+        message_id,
+        "track",
+        "page_view",
+        "browser",
+        at,
+        at,
+        "bench",
+        f"{number % 5000:040x}",
+        None,
+        None,
+        None,
+        body,
+    )
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """The bare peer's connection: the same file format and durability, and nothing of ours around it."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for setting in ("journal_mode = wal", "synchronous = full", "cache_size = -65536", "wal_autocheckpoint = 4000"):
+        connection.execute(f"pragma {setting}")
+    return connection
+
+
+def fill_log(data_dir: Path, events: int, apps: int = 1) -> None:
+    """Put events straight into the log, as quickly as SQLite takes them."""
+    connection = connect(data_dir / "events.db")
+    statement = log.insert_statement(500)
+    for start in range(0, events, 50_000):
+        connection.execute("begin immediate")
+        for at in range(start, min(start + 50_000, events), 500):
+            connection.execute(
+                statement, tuple(chain.from_iterable(row(number, apps) for number in range(at, at + 500)))
+            )
+        connection.execute("commit")
+    connection.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def process(
+    *command: str, port: int, path: str = "/", env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that serves `port`, for the time of a `with`."""
+    running = subprocess.Popen([sys.executable, *command], env=env)
+    try:
+        for _ in range(400):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1).close()
+                break
+            except OSError:
+                if running.poll() is not None:
+                    raise RuntimeError(f"{command} ended with {running.returncode}") from None
+                time.sleep(0.02)
+        yield running
+    finally:
+        running.terminate()
+        running.wait(timeout=30)
+
+
+@contextmanager
+def collector(settings: Settings) -> Iterator[str]:
+    """The collector as an operator runs it; gives the URL of the browser's door."""
+    port = free_port()
+    env = {"FOOTFALL_DATA_DIR": str(settings.data_dir), "FOOTFALL_SECRET_KEY": settings.secret_key}
+    with process("-m", "footfall", "serve", "--port", str(port), port=port, path="/readyz", env=env):
+        yield f"http://127.0.0.1:{port}/e"
+
+
+def wrk(url: str, events: int, seconds: float, connections: int) -> float:
+    """Requests a second that `url` answers, when every connection POSTs `events` events again and again."""
+    seed = str(time.time_ns() % 1_000_000)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(LUA), url, "--"]
+    arguments = [str(events), "com.example.bench0", seed]
+    said = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    if rate is None or "Non-2xx" in said or "Socket errors" in said:
+        raise RuntimeError(f"requests failed: {said}")
+    return float(rate[1])
