@@ -1,0 +1,108 @@
+"""Browsers for the tests in this directory, and the fixtures that they share.
+
+The surprising thing: Playwright's default switches are partly taken back. It starts Chromium without the back-forward
+cache, and these tests are about pages that come back from there. Nothing here intercepts requests inside the browser
+either: that takes them out of the path that keepalive and its quota belong to, so what was sent is read at the server.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from recorder import Recorder
+from shipping_stage import Prepared, Stage
+
+ROOT = Path(__file__).parent.parent
+
+ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP *.test 127.0.0.1",  # any name in .test: plain http that is no secure context
+    *(["--no-sandbox"] if os.geteuid() == 0 else []),
+]
+
+
+def launch_options() -> dict[str, Any]:
+    """For `launch` and `launch_persistent_context` alike."""
+    return {
+        "executable_path": shutil.which("chromium"),
+        "args": ARGUMENTS,
+        "ignore_default_args": ["--disable-back-forward-cache"],
+    }
+
+
+@pytest.fixture(scope="session")
+def snippet() -> dict[str, Any]:
+    """The snippet's manifest, freshly built."""
+    built = subprocess.run([sys.executable, "scripts/build_snippet.py"], cwd=ROOT, capture_output=True, check=True)
+    manifest: dict[str, Any] = json.loads(built.stdout)
+    return manifest
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(**launch_options())
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def recorder(snippet: dict[str, Any]) -> Iterator[Recorder]:
+    """Each test has its own, on its own port: what an earlier page still sends reaches nobody."""
+    recorder = Recorder()
+    yield recorder
+    recorder.close()
+
+
+@pytest.fixture
+def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Makes a visitor with an empty browser; closed after the test."""
+    contexts = []
+
+    def make(**options: Any) -> BrowserContext:
+        contexts.append(browser.new_context(**options))
+        return contexts[-1]
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def context(new_context: Callable[..., BrowserContext]) -> BrowserContext:
+    return new_context()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    with Prepared(tmp_path_factory.mktemp("prepared")) as prepared:
+        yield prepared
+
+
+@pytest.fixture
+def stage(prepared: Prepared, tmp_path: Path) -> Iterator[Stage]:
+    """What the exporter's tests stand on: an installation to fill by hand, and nothing at Segment yet."""
+    with prepared.stage(tmp_path) as stage:
+        yield stage

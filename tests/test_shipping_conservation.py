@@ -1,0 +1,199 @@
+"""Whatever happens between collecting and a partner's source, every event has exactly one fate, and lands at most once.
+
+A run is killed by an error that only the test raises, at one of the three places where a crash leaves something behind:
+after the attempt is on record, after the request, after the commit. (Real kills of real processes are in e2e/.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from shipping_cast import KEYS, OWNER, STRANGER, Installation, an_event
+
+from exporter import crash
+from exporter.verdict import Reply
+from store.event import Details
+
+apps = st.sampled_from([OWNER, STRANGER])
+GOOD, TOO_LARGE = an_event(), an_event(details=Details(url="https://market.example/", title="x" * 33_000))
+WHATEVER = {
+    "good": GOOD,
+    "large": an_event(details=Details(url="https://market.example/", title="x" * 20_000)),
+    "too large": TOO_LARGE,
+    "not shared": an_event(suppressed="consent"),
+    "nameless": an_event("page_left"),
+    "another's": an_event(partner_key="former"),
+}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Conservation(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self._kept = tempfile.TemporaryDirectory()
+        self.installation = Installation(Path(self._kept.name))
+        self.stored: dict[str, list[str]] = {OWNER: [], STRANGER: []}
+        self.poison: set[str] = set()
+        self.cursors = {OWNER: 0, STRANGER: 0}
+
+    def teardown(self) -> None:
+        if hasattr(self, "installation"):
+            self.heal()
+            self.everything_has_landed_or_has_a_reason()
+            self._kept.cleanup()
+
+    @rule(app=apps, kinds=st.lists(st.sampled_from(sorted(WHATEVER)), min_size=1, max_size=30))
+    def collect(self, app: str, kinds: list[str]) -> None:
+        ids = self.installation.collect(*(WHATEVER[kind] for kind in kinds), app=app)
+        sendable = [each for each, kind in zip(ids, kinds, strict=True) if kind in ("good", "large")]
+        self.stored[app] += self.installation.sent_ids(sendable, app)
+
+    @rule(app=apps)
+    def collect_poison(self, app: str) -> None:
+        """An event that is refused for ever, whichever batch it is in."""
+        ids = self.installation.collect(GOOD, GOOD, app=app)
+        good, bad = self.installation.sent_ids(ids, app)
+        self.stored[app] += [good, bad]
+        self.poison.add(bad)
+        self.installation.fault(status=400, times="always", match={"messageId": bad})
+
+    @rule(
+        app=apps,
+        fault=st.sampled_from(
+            [
+                {"status": 503},
+                {"status": 429, "retryAfter": 600},
+                {"status": 401},
+                {"redirect": 302},
+                {"body": {"success": False}},
+                {"body": "html"},
+                {"dropReply": True},
+                {"status": 500, "land": True},
+            ]
+        ),
+        times=st.integers(1, 8),
+    )
+    def fail(self, app: str, fault: dict[str, object], times: int) -> None:
+        self.installation.fault(**fault, times=times, match={"writeKey": KEYS[app]})
+
+    @rule()
+    def export(self) -> None:
+        self.installation.export()
+
+    @rule(app=apps)
+    def export_one(self, app: str) -> None:
+        self.installation.export(only=app)
+
+    @rule()
+    def look(self) -> None:
+        self.installation.export(dry_run=True)
+
+    @rule(point=st.sampled_from(["after_open", "after_send", "after_close"]), passes=st.integers(0, 3))
+    def die(self, point: str, passes: int) -> None:
+        """A run that is killed when it comes by a point once more after it has passed it so often."""
+        left = passes
+
+        def at(name: str) -> None:
+            nonlocal left
+            if name == point:
+                left -= 1
+                if left < 0:
+                    raise Killed
+
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setattr(crash, "point", at)
+            with contextlib.suppress(Killed):
+                self.installation.export()
+
+    @rule(app=apps)
+    def new_key(self, app: str) -> None:
+        """The key of the same source is made anew and the old one comes back: the ids stay as they are."""
+        self.installation.set(app, segment_write_key=KEYS[app])
+
+    @rule()
+    def time_passes(self) -> None:
+        if (self.installation.data_dir / "ledger.db").exists():
+            self.installation.ledger("update cursors set not_before = min(not_before, 1)")
+
+    @precondition(lambda self: hasattr(self, "installation"))
+    @invariant()
+    def every_event_has_one_fate(self) -> None:
+        for app in (OWNER, STRANGER):
+            self.installation.owed(app)  # checks the balance
+
+    @precondition(lambda self: hasattr(self, "installation"))
+    @invariant()
+    def nothing_lands_twice_or_elsewhere(self) -> None:
+        for app in (OWNER, STRANGER):
+            landed = [message["messageId"] for message in self.installation.landed(app)]
+            assert len(landed) == len(set(landed))
+            assert set(landed) <= set(self.stored[app])
+
+    @precondition(lambda self: (self.installation.data_dir / "ledger.db").exists())
+    @invariant()
+    def no_cursor_goes_back(self) -> None:
+        for app, seq in self.installation.ledger("select app_key, seq from cursors"):
+            assert seq >= self.cursors[app]
+            self.cursors[app] = seq
+
+    def heal(self) -> None:
+        """The network is well again, only poison is still refused."""
+        self.installation.mend()
+        for bad in self.poison:
+            self.installation.fault(status=400, times="always", match={"messageId": bad})
+        for _ in range(len(self.poison) + 2):
+            self.time_passes()
+            self.installation.export()
+
+    def everything_has_landed_or_has_a_reason(self) -> None:
+        parked = {row[0] for row in self.installation.ledger("select message_id from parked")}
+        for app in (OWNER, STRANGER):
+            landed = {message["messageId"] for message in self.installation.landed(app)}
+            assert landed | parked >= set(self.stored[app])
+            assert "pending" not in self.installation.owed(app)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.verdict.BASE_SECONDS", 0.0005)
+
+
+def test_whatever_happens_every_event_has_one_fate() -> None:
+    run_state_machine_as_test(
+        Conservation, settings=settings(max_examples=12, stateful_step_count=14, deadline=None, print_blob=True)
+    )
+
+
+def test_a_batch_that_is_sent_again_after_a_crash_has_the_same_ids(tmp_path: Path) -> None:
+    installation = Installation(tmp_path)
+    ids = installation.views(5)
+
+    def send(host: str, key: str, messages: Sequence[bytes], attempt: int) -> Reply:
+        installation.send(host, key, messages, attempt)
+        raise Killed
+
+    with pytest.raises(Killed):
+        installation.export(send=send)
+    installation.views(1)  # the batch has another end now
+    installation.export()
+    assert [len(messages) for _, _, messages in installation.sent] == [5, 6]
+    assert [message["messageId"] for message in installation.landed()][:5] == installation.sent_ids(ids)
+    assert len(installation.landed()) == 6
+    assert [outcome for outcome, _, _ in installation.batches()] == ["ambiguous", "accepted"]
