@@ -86,12 +86,14 @@ def export(app_key: str | None, dry_run: bool, every: float | None, as_json: boo
 
     Example: footfall export --dry-run
     """
+    import uvloop
+
     from exporter.report import Voice
     from exporter.run import run
     from store.settings import load
 
     voice = Voice(quiet=as_json)
-    report = asyncio.run(run(load(), voice, only=app_key, dry_run=dry_run, every=every))
+    report = uvloop.run(run(load(), voice, only=app_key, dry_run=dry_run, every=every))
     if as_json:
         _print(report)
     else:

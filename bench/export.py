@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,13 +65,26 @@ def _export(settings: Settings, port: int) -> tuple[dict[str, Any], float]:
         "FOOTFALL_SECRET_KEY": settings.secret_key,
         "FOOTFALL_SEGMENT_URL_US": f"http://127.0.0.1:{port}",
     }
-    running = subprocess.Popen([sys.executable, "-m", "footfall", "export", "--json"], env=env, stdout=subprocess.PIPE)
-    assert running.stdout is not None
-    said = running.stdout.read()
-    _, status, usage = os.wait4(running.pid, 0)
-    if status != 0:
-        raise RuntimeError(f"the export ended with {status}")
-    return msgspec.json.decode(said), usage.ru_maxrss / 1024
+    with tempfile.TemporaryFile() as said:
+        running = subprocess.Popen([sys.executable, "-m", "footfall", "export", "--json"], env=env, stdout=said)
+        peak_kib = 0
+        while running.poll() is None:
+            peak_kib = max(peak_kib, _peak_kib(running.pid))
+            time.sleep(0.02)
+        if running.returncode != 0:
+            raise RuntimeError(f"the export ended with {running.returncode}")
+        said.seek(0)
+        return msgspec.json.decode(said.read()), peak_kib / 1024
+
+
+def _peak_kib(pid: int) -> int:
+    """The kernel's own high-water mark; what `wait` reports would begin with the size of the process that forked."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    return int(found[1]) if found else 0
 
 
 def _client_rate(settings: Settings, port: int) -> float:

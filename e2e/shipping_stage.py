@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sqlite3
@@ -11,7 +12,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
-from processes import Cast, Footfall, Process
+from processes import SECRET_KEY, Cast, Footfall, Process
+
+from store import registry
+from store.database import open_writer
+from store.secrets import Vault
 
 NOON = 1_771_243_200_123  # 2026-02-16T12:00:00.123Z
 VISITOR = "89b60ff131fa6d32b85f0893a8670fbc2a9608d0"
@@ -50,6 +55,21 @@ class Stage:
         self.cast = cast
         self.segment = segment
         self._made = 0
+
+    def add_apps(self, count: int) -> list[str]:
+        """More apps of the owner's, each with a destination of its own."""
+        apps = [f"com.owner.app{number:03}" for number in range(count)]
+
+        async def add() -> None:
+            async with await open_writer(self.footfall.data_dir, "registry") as db:
+                await db.execute("pragma synchronous = 0")
+                for number, app in enumerate(apps):
+                    await registry.add_app(db, 0, app, "owner", f"77{number:04}", app)
+                    change = registry.Change(segment_write_key=f"WRITEKEYOF{app}")
+                    await registry.set_destination(db, Vault(SECRET_KEY), 0, app, change, 0)
+
+        asyncio.run(add())
+        return apps
 
     def collect(self, app: str, count: int, title: str = "Charts") -> list[str]:
         """Store page views; their ids, as text."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from listener import Listener
 from processes import Footfall
 from shipping_stage import Stage
 
-GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "landed"
+ROOT = Path(__file__).parents[1]
+GOLDEN = ROOT / "tests" / "golden" / "landed"
 
 
 DESTINATION = "6f1d2c3a-8b4e-5f60-9a7b-1c2d3e4f5061"
@@ -93,3 +97,43 @@ def change(footfall: Footfall, nature: str, sql: str, *values: object) -> None:
     connection = sqlite3.connect(footfall.data_dir / f"{nature}.db", isolation_level=None)
     connection.execute(sql, values)
     connection.close()
+
+
+# --- the request itself
+
+BOTH = """
+import sys
+from datetime import UTC, datetime
+import msgspec
+from segment.analytics.request import post
+from exporter import segment
+
+url, key, message = sys.argv[1], sys.argv[2], {"type": "track", "event": "A \u00e9", "userId": "ann"}
+segment.prepare(1)
+for attempt in (1, 3):
+    segment.send(url, key, [msgspec.json.encode(message)] * 2, attempt)
+    post(key, url, retry_count=attempt - 1, batch=[message] * 2, sentAt=datetime.now(UTC).isoformat())
+"""
+
+
+def test_the_request_is_the_one_that_the_librarys_own_post_would_make() -> None:
+    key = "WRITEKEYOFTHEOWNERSCHARTS0000001"
+    listener = Listener(b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\nConnection: close\r\n\r\n{"success": true}')
+    subprocess.run([sys.executable, "-c", BOTH, listener.url, key], cwd=ROOT, check=True, timeout=30)
+    listener.close()
+    ours, theirs, ours_again, theirs_again = (as_heard(request) for request in listener.heard)
+    assert ours == theirs
+    assert ours_again == theirs_again
+    assert (ours["headers"].get("x-retry-count"), ours_again["headers"]["x-retry-count"]) == (None, "2")
+    assert ours["body"]["batch"] == [{"type": "track", "event": "A é", "userId": "ann"}] * 2
+
+
+def as_heard(request: bytes) -> dict[str, Any]:
+    """Without what may differ: how long the body is, and when it was sent."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    line, *headers = head.decode().split("\r\n")
+    named = {name.lower(): value for name, _, value in (header.partition(": ") for header in headers)}
+    named.pop("content-length")
+    said = json.loads(body)
+    assert abs(milliseconds(said.pop("sentAt")) - time.time() * 1_000) < 60_000
+    return {"line": line, "headers": named, "body": said}

@@ -27,7 +27,7 @@ def contents() -> dict[str, bytes]:
 
 
 def test_it_stays_within_its_budget(snippet: dict[str, Any]) -> None:
-    assert snippet["bytes"]["brotli"] <= 2_880
+    assert snippet["bytes"]["brotli"] <= 1_800
     assert snippet["stub"]["brotli"] <= 300
 
 

@@ -69,17 +69,17 @@ def test_a_tab_is_named_by_its_text_and_known_by_its_attribute(page: Page, recor
 
     [click] = recorder.wait_for("tab_click")
 
-    assert (click["label"], click["target"]) == ("Reviews (12)", "tab/reviews")
+    assert (click["label"], click["target"]) == ("Reviews (12)", "reviews")
     assert click["url"] == recorder.url("/apps/1/example")
 
 
 def test_a_tab_has_a_label_and_an_id(page: Page, recorder: Recorder) -> None:
     tabs = [
-        ('<button role="tab" id="reviews-tab">Reviews</button>', "Reviews", "tab/reviews-tab"),
-        ('<button role="tab">Privacy &amp; Security</button>', "Privacy & Security", "tab/privacy-security"),
-        ('<button role="tab">Über uns</button>', "Über uns", "tab/über-uns"),
-        ('<button role="tab" aria-label="Reviews">★★★</button>', "Reviews", "tab/reviews"),
-        (f'<button role="tab" id="long">{"😀" * 300}</button>', "😀" * 200, "tab/long"),
+        ('<button role="tab" id="reviews-tab">Reviews</button>', "Reviews", "reviews-tab"),
+        ('<button role="tab">Privacy &amp; Security</button>', "Privacy & Security", ""),
+        ('<button role="tab">Über uns</button>', "Über uns", ""),
+        ('<button role="tab" aria-label="Reviews">★★★</button>', "Reviews", ""),
+        (f'<button role="tab" id="long">{"😀" * 300}</button>', "😀" * 200, "long"),
     ]
     open_listing(page, recorder, "".join(f"<p>{tab}</p>" for tab, _, _ in tabs))
     for tab in page.locator("[role=tab]").all():
@@ -195,10 +195,9 @@ def test_a_call_to_action_has_a_label_and_a_target(page: Page, recorder: Recorde
         (CTA, "Start Free Trial", "trial"),
         ('<a data-footfall-cta="" href="/buy?plan=a#x"><b>Buy</b> now</a>', "Buy now", "/buy?plan=a#x"),
         ('<a href="/buy"><span data-footfall-cta="Buy">Buy now</span></a>', "Buy", "/buy"),
-        ('<form action="/order"><button data-footfall-cta="">Order</button></form>', "Order", "/order"),
-        ('<form action="/a"><input name="action"><button data-footfall-cta="">Order</button></form>', "Order", "/a"),
-        ('<a id="bad" data-footfall-cta="Bad" href="http://[">Bad</a>', "Bad", "bad"),
-        ('<button data-footfall-cta="" aria-label="Buy it">€</button>', "Buy it", None),
+        ('<form action="/order"><button data-footfall-cta="">Order</button></form>', "Order", ""),
+        ('<a id="bad" data-footfall-cta="Bad" href="http://[">Bad</a>', "Bad", "http://["),
+        ('<button data-footfall-cta="" aria-label="Buy it">€</button>', "Buy it", ""),
     ]
     stay = "<script>for (const type of ['click', 'submit']) addEventListener(type, (e) => e.preventDefault())</script>"
     open_listing(page, recorder, stay + "".join(f"<div>{cta}</div>" for cta, _, _ in ctas))
@@ -208,9 +207,7 @@ def test_a_call_to_action_has_a_label_and_a_target(page: Page, recorder: Recorde
     clicks = recorder.wait_for("cta_click", len(ctas))
 
     assert [click["label"] for click in clicks] == [label for _, label, _ in ctas]
-    assert [click.get("target") for click in clicks] == [
-        recorder.url(target) if target and target[0] == "/" else target for _, _, target in ctas
-    ]
+    assert [click["target"] for click in clicks] == [target for _, _, target in ctas]
 
 
 def test_a_call_to_action_without_any_words_still_counts(page: Page, recorder: Recorder) -> None:
@@ -225,7 +222,7 @@ def test_a_click_that_leaves_the_page_arrives(page: Page, recorder: Recorder) ->
     page.click("a")
     page.wait_for_url("**/buy")
 
-    assert recorder.wait_for("cta_click")[0]["target"] == recorder.url("/buy")
+    assert recorder.wait_for("cta_click")[0]["target"] == "/buy"
 
 
 def test_a_submitted_form_counts_once_by_its_button(page: Page, recorder: Recorder) -> None:
@@ -274,7 +271,7 @@ def test_a_click_on_a_picture_deep_inside_counts(page: Page, recorder: Recorder)
     open_listing(page, recorder, f'<a data-footfall-cta="Buy" href="/buy">{svg}</a>')
     page.click("rect")
 
-    assert recorder.wait_for("cta_click")[0]["target"] == recorder.url("/buy")
+    assert recorder.wait_for("cta_click")[0]["target"] == "/buy"
 
 
 def test_a_link_inside_a_picture_counts(page: Page, recorder: Recorder) -> None:
@@ -282,7 +279,7 @@ def test_a_link_inside_a_picture_counts(page: Page, recorder: Recorder) -> None:
     open_listing(page, recorder, f'<svg width="20" height="20">{link}</svg>')
     page.click("rect")
 
-    assert recorder.wait_for("cta_click")[0]["target"] == recorder.url("/buy")
+    assert recorder.wait_for("cta_click")[0]["target"] == "/buy"
 
 
 def test_a_click_inside_an_open_shadow_tree_counts(page: Page, recorder: Recorder) -> None:

@@ -54,10 +54,10 @@ def test_an_early_click_that_leaves_the_page_is_sent_by_the_next_one(page: Page,
     page.wait_for_url("**/buy")
     assert recorder.posts == []
 
-    page.goto(recorder.listing(path="/apps/2/other", app="com.example.other"))
+    page.goto(recorder.listing(path="/apps/2/other", app="com.example.other", head=stub()))
 
     [click] = recorder.wait_for("cta_click")
-    assert (click["label"], click["target"]) == ("Buy", recorder.url("/buy"))
+    assert (click["app"], click["label"], click["target"]) == ("com.example.app", "Buy", recorder.url("/buy"))
     assert click["url"] == recorder.url("/apps/1/example")
     page.wait_for_function("!Object.keys(localStorage).length")
 

@@ -9,7 +9,7 @@ from recorder import Recorder
 
 UNSEEN = """
     window.seen = false;
-    Object.defineProperty(document, 'visibilityState', {get: () => window.seen ? 'visible' : 'hidden'});
+    Object.defineProperty(document, 'hidden', {get: () => !window.seen});
     window.show = (seen = true) => { window.seen = seen; document.dispatchEvent(new Event('visibilitychange')); };
 """
 WITHOUT_NAVIGATION_API = "Object.defineProperty(window, 'navigation', {value: undefined});"
@@ -22,14 +22,14 @@ def test_a_view_says_what_was_seen_and_by_whom(page: Page, recorder: Recorder) -
 
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", view.pop("messageId"))
     assert re.fullmatch(r"[0-9a-f]{40}", view.pop("anonymousId"))
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", view.pop("occurredAt"))
+    assert abs(view.pop("occurredAt") / 1000 - time.time()) < 30
     assert view == {
         "name": "page_view",
         "app": "com.example.app",
         "url": recorder.url("/apps/1/example?hosting=cloud#pricing"),
+        "referrer": "",
         "title": "Example",
         "version": "0.1.0",
-        "webdriver": True,
     }
 
 
@@ -66,15 +66,18 @@ def test_a_query_that_changes_inside_the_page_is_another_view(page: Page, record
 def test_the_title_may_change_after_the_url(page: Page, recorder: Recorder) -> None:
     page.goto(recorder.listing())
     recorder.wait_for("page_view")
-    changed = page.evaluate(
-        "() => { history.pushState({}, '', '?tab=reviews');"
-        "setTimeout(() => document.title = 'Reviews', 20); return new Date().toISOString(); }"
-    )
+    page.evaluate("history.pushState({}, '', '?tab=reviews'); document.title = 'Reviews'")
 
-    view = recorder.wait_for("page_view", 2)[1]
+    assert recorder.wait_for("page_view", 2)[1]["title"] == "Reviews"
 
-    assert view["title"] == "Reviews"
-    assert view["occurredAt"][:21] == changed[:21]
+
+def test_two_changes_at_once_are_two_views(page: Page, recorder: Recorder) -> None:
+    page.goto(recorder.listing())
+    recorder.wait_for("page_view")
+    page.evaluate("history.pushState({}, '', '?tab=reviews'); history.replaceState({}, '', '?tab=support')")
+
+    _, *views = recorder.wait_for("page_view", 3)
+    assert {view["url"].rpartition("=")[2] for view in views} == {"reviews", "support"}
 
 
 def test_neither_a_fragment_nor_a_replaced_state_is_a_view(page: Page, recorder: Recorder) -> None:
@@ -182,12 +185,11 @@ def test_a_view_whose_title_is_awaited_is_kept_when_the_page_is_left(page: Page,
     recorder.wait_for("page_view", 2)
 
 
-def test_a_long_address_and_title_are_cut(page: Page, recorder: Recorder) -> None:
-    page.goto(recorder.listing(head="<script>document.title = '😀'.repeat(5000)</script>") + "?q=" + "a" * 30_000)
+def test_a_long_title_is_cut(page: Page, recorder: Recorder) -> None:
+    page.goto(recorder.listing(head="<script>document.title = '😀'.repeat(5000)</script>"))
 
     [view] = recorder.wait_for("page_view")
 
-    assert len(view["url"]) == 2000
     assert view["title"] == "😀" * 200
 
 

@@ -7,6 +7,7 @@ share one database.
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import signal
 import sqlite3
@@ -38,6 +39,8 @@ async def run(
     something is set up wrongly.
     """
     segment.prepare(LANES + SUSPECT_LANES)
+    gc.freeze()  # what was imported lives as long as the process
+    gc.set_threshold(50_000, 20, 50)  # a run makes many short-lived objects and no cycles
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -109,7 +109,7 @@ class Shipping:
     async def _turn(self, work: Work) -> bool:
         """One request, or one move over events of which none is sent. False when the destination is done with."""
         ahead, work.ahead = work.ahead, None
-        mapped = ahead if ahead and ahead[0].event.seq > work.seq else await self._read(work, work.seq)
+        mapped = ahead or await self._read(work, work.seq)
         if not mapped:
             return False
         piece = cut(mapped, work.splits[-1] if work.splits else MAX_BATCH_MESSAGES)

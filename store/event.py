@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 
-class Details(msgspec.Struct, frozen=True, omit_defaults=True):
+class Details(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What an event carries beside its columns. An absent field is unknown; nothing is ever null."""
 
     url: str | None = None  # scrubbed: see collector/scrub.py
@@ -28,7 +28,7 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True):
     message_id: str | None = None  # the sender's, when it is not a UUID
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A stored event. Times are epoch milliseconds; `message_id` is 16 bytes."""
 
     seq: int

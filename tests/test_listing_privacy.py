@@ -17,33 +17,41 @@ SECRET = "s3cr3tMARKER"  # noqa: S105 - what must be found nowhere
 
 
 @pytest.mark.parametrize(
-    ("url", "given_id", "arrived_on", "kept"),
+    ("url", "partner", "kept"),
     [
-        (LISTING, "p1", "com.owner.charts", "p1"),
-        (LISTING, "p1", "com.owner.boards", "p1"),  # a sibling of the same partner
-        (LISTING, "p1", "com.stranger.notes", None),
-        (LISTING, "p1", "com.nobody.nothing", None),
-        (LISTING, "p1", None, None),
-        (f"{LISTING}?partner_anonymous_id=p2", "p1", "com.owner.charts", "p2"),
-        (f"{LISTING}?partner_anonymous_id=p2", None, None, "p2"),
-        (f"{LISTING}?partner_anonymous_id=p2", "p1", "com.stranger.notes", "p2"),
-        (f"{LISTING}?partner_anonymous_id=p2&partner_anonymous_id=p3", None, None, "p3"),
-        (f"{LISTING}?PARTNER_ANONYMOUS_ID=p2", None, None, "p2"),
-        (f"{LISTING}?partner_anonymous_id=a%20b%3Bc", None, None, "a b;c"),
-        (f"{LISTING}?partner_anonymous_id=", None, None, None),
-        (f"{LISTING}?partner_anonymous_id=%C3%A9", "p1", "com.owner.charts", "p1"),
-        (f"{LISTING}?partner_anonymous_id={'x' * 201}", None, None, None),
-        (f"{LISTING}#partner_anonymous_id=p2", None, None, None),
-        (LISTING, "x" * 200, "com.owner.charts", "x" * 200),
-        (LISTING, "x" * 201, "com.owner.charts", None),
-        (LISTING, "é", "com.owner.charts", None),
-        (LISTING, "", "com.owner.charts", None),
+        (LISTING, "t2k0ab.com.owner.charts:p1", "p1"),
+        (LISTING, "t2k0ab.com.owner.boards:p1", "p1"),  # a sibling of the same partner
+        (LISTING, "t2k0ab.com.stranger.notes:p1", None),
+        (LISTING, "t2k0ab.com.nobody.nothing:p1", None),
+        (LISTING, "t2k0ab.:p1", None),
+        (LISTING, "com.owner.charts:p1", None),
+        (LISTING, "t2k0ab.com.owner.charts", None),
+        (LISTING, "t2k0ab.", None),
+        (LISTING, "", None),
+        (f"{LISTING}?partner_anonymous_id=p2", "t2k0ab.com.owner.charts:p1", "p2"),
+        (f"{LISTING}?partner_anonymous_id=p2", None, "p2"),
+        (f"{LISTING}?partner_anonymous_id=p2", "t2k0ab.com.stranger.notes:p1", "p2"),
+        (f"{LISTING}?partner_anonymous_id=p2&partner_anonymous_id=p3", None, "p3"),
+        (f"{LISTING}?PARTNER_ANONYMOUS_ID=p2", None, "p2"),
+        (f"{LISTING}?partner_anonymous_id=a%20b%3Bc", None, "a b;c"),
+        (f"{LISTING}?partner_anonymous_id=", None, None),
+        (f"{LISTING}?partner_anonymous_id=%C3%A9", "t2k0ab.com.owner.charts:p1", "p1"),
+        (f"{LISTING}?partner_anonymous_id={'x' * 201}", None, None),
+        (f"{LISTING}#partner_anonymous_id=p2", None, None),
+        (LISTING, "t2k0ab.com.owner.charts:a%20b%3Bc+d:e%25", "a b;c d:e%"),
+        (LISTING, "t2k0ab.com.owner.charts:" + "x" * 200, "x" * 200),
+        (LISTING, "t2k0ab.com.owner.charts:" + "x" * 201, None),
+        (LISTING, "t2k0ab.com.owner.charts:" + "%61" * 201, None),
+        (LISTING, "t2k0ab.com.owner.charts:%C3%A9", None),
+        (LISTING, "t2k0ab.com.owner.charts:%ff%", None),
+        (LISTING, "t2k0ab.com.owner.charts:a%00b", None),
+        (LISTING, "t2k0ab.com.owner.charts:", None),
     ],
 )
 def test_a_partners_id_is_taken_only_where_it_arrived_on_a_listing_of_that_partner(
-    doors: Doors, cast: Cast, url: str, given_id: str | None, arrived_on: str | None, kept: str | None
+    doors: Doors, cast: Cast, url: str, partner: str | None, kept: str | None
 ) -> None:
-    answer = doors.send(view(url=url, partnerAnonymousId=given_id, arrivedOn=arrived_on))
+    answer = doors.send(view(url=url, partner=partner))
     assert answer.status_code == 204
     assert cast.event()["partner_anonymous_id"] == kept
 
@@ -59,7 +67,7 @@ def test_an_id_is_taken_out_of_every_url_also_of_those_that_lead_elsewhere(doors
 
 
 def test_what_a_stranger_says_of_an_app_is_stored_as_that_apps_partners(doors: Doors, cast: Cast) -> None:
-    doors.send(view(app="com.stranger.notes", partnerAnonymousId="p1", arrivedOn="com.owner.charts"))
+    doors.send(view(app="com.stranger.notes", partner="t2k0ab.com.owner.charts:p1"))
     stored = cast.event()
     assert (stored["partner_key"], stored["partner_anonymous_id"]) == ("stranger", None)
     assert cast.rows("select * from visitors") == []
@@ -136,6 +144,32 @@ def test_no_value_of_a_secret_parameter_survives_whether_the_event_is_stored_or_
     assert SECRET.encode() not in cast.every_byte()
 
 
+@pytest.mark.parametrize(
+    ("name", "target", "label", "kept"),
+    [
+        ("cta_click", "/buy?plan=a&token=1", "Buy", f"{SITE}/buy?plan=a"),
+        ("cta_click", "/buy#plans", "Buy", f"{SITE}/buy#plans"),
+        ("cta_click", "buy?token=1", "Buy", f"{LISTING.rpartition('/')[0]}/buy"),
+        ("cta_click", "#plans", "Buy", f"{LISTING}#plans"),
+        ("cta_click", "mailto:sales@owner.example", "Buy", "mailto:sales@owner.example"),
+        ("cta_click", "start-trial", "Buy", "start-trial"),
+        ("cta_click", "//[", "Buy", None),
+        ("cta_click", "", "Buy", None),
+        ("tab_click", "reviews", "Reviews (12)", "tab/reviews"),
+        ("tab_click", "tab/reviews", "Reviews (12)", "tab/reviews"),
+        ("tab_click", "", "Über uns & mehr", "tab/über-uns-mehr"),
+        ("tab_click", "?tab=1&token=1", "Reviews (12)", "tab/reviews-12"),
+        ("tab_click", "", "★★★", None),
+        ("tab_click", None, None, None),
+    ],
+)
+def test_a_link_is_completed_and_scrubbed_and_a_tab_is_named(
+    doors: Doors, cast: Cast, name: str, target: str | None, label: str | None, kept: str | None
+) -> None:
+    assert doors.send(view(name=name, target=target, label=label)).status_code == 204
+    assert cast.event()["details"].get("target") == kept
+
+
 # --- signed-in visitors
 
 
@@ -193,10 +227,10 @@ def test_a_refused_message_is_kept_as_it_came_when_nothing_in_it_is_delicate(doo
 
 
 def test_of_a_refused_message_the_delicate_parts_are_taken_out(doors: Doors, cast: Cast) -> None:
-    doors.send(view(name="no", url=f"{LISTING}?token={SECRET}&x=1", partnerAnonymousId=SECRET, user=SECRET))
+    doors.send(view(name="no", url=f"{LISTING}?token={SECRET}&x=1", partner=SECRET, user=SECRET))
     ((_, _, body),) = cast.rejections()
     kept = json.loads(body)
-    assert (kept["url"], kept["partnerAnonymousId"], kept["user"]) == (f"{LISTING}?x=1", "[taken out]", "[taken out]")
+    assert (kept["url"], kept["partner"], kept["user"]) == (f"{LISTING}?x=1", "[taken out]", "[taken out]")
     assert kept["anonymousId"] == VISITOR
 
 

@@ -27,6 +27,7 @@ def test_one_refused_event_is_found_by_halving_and_parked_and_its_neighbours_are
         (position + 1, sent_ids[position], f"refused_{status}")
     ]
     assert report.exit_code == 0
+    assert (report.sums()["accepted"], report.sums()["parked"]) == (499, 1)
     assert len(installation.sent) <= 19, "two for each of the nine halvings, and the first"
     assert installation.owed() == {"collected": 500, "accepted": 499, "parked": 1}
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Sequence
 
@@ -96,7 +97,8 @@ def test_a_destination_that_never_answers_does_not_keep_the_others_waiting(insta
 
     def send(host: str, key: str, messages: Sequence[bytes], attempt: int) -> Reply:
         if key == KEYS[OWNER]:
-            while len(order) < 10:  # hangs until everybody else has been served
+            until = time.monotonic() + 10
+            while len(order) < 10 and time.monotonic() < until:  # hangs until everybody else has been served
                 time.sleep(0.001)
         order.append(key)
         return installation.send(host, key, messages, attempt)
@@ -219,17 +221,21 @@ def _spoil(installation: Installation, where: str) -> None:
 
 def test_a_mistake_of_ours_with_one_destination_is_told_after_the_others_are_done(installation: Installation) -> None:
     installation.views(1)
-    for app in installation.add_apps(5):
-        installation.collect(an_event(), app=app)
+    apps = installation.add_apps(5)
+    for app in apps:
+        installation.views(600, app)
+    raised = threading.Event()
 
     def send(host: str, key: str, messages: Sequence[bytes], attempt: int) -> Reply:
         if key == KEYS[OWNER]:
+            raised.set()
             raise LookupError("a mistake")
+        raised.wait(10)
         return installation.send(host, key, messages, attempt)
 
     with pytest.raises(LookupError, match="a mistake"):
         installation.export(send=send)
-    assert len(installation.sent) == 5
+    assert [installation.owed(app) for app in apps] == [{"collected": 600, "accepted": 600}] * 5
     assert installation.ledger("select count(*) from cursors where lease_owner <> ''") == [(0,)]
 
 
