@@ -6,8 +6,6 @@ migration. Details are decoded only by whoever maps or shows the event.
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 
@@ -28,12 +26,12 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     message_id: str | None = None  # the sender's, when it is not a UUID
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
-    """A stored event. Times are epoch milliseconds; `message_id` is 16 bytes."""
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A stored event. Times are epoch milliseconds; `message_id` is the hexadecimal form of its 16 bytes."""
 
     seq: int
     app_key: str
-    message_id: bytes
+    message_id: str
     type: str
     name: str
     source: str
@@ -46,10 +44,6 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     suppressed: str | None
     details: str
 
-    @classmethod
-    def of(cls, row: tuple[Any, ...]) -> Event:
-        return cls(*row)
-
 
 # The columns of `events` in the order of Event's fields.
 COLUMNS = ", ".join(Event.__struct_fields__)
@@ -57,5 +51,6 @@ COLUMNS = ", ".join(Event.__struct_fields__)
 # A row on its way into the log: Event's fields without seq.
 NewRow = tuple[str, bytes, str, str, str, int, int, str, str, str | None, str | None, str | None, str]
 
+decode_events = msgspec.json.Decoder(list[Event]).decode
 decode_details = msgspec.json.Decoder(Details).decode
 encode_details = msgspec.json.Encoder().encode

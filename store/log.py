@@ -9,9 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from itertools import chain
-from math import inf
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -19,7 +17,7 @@ import msgspec
 
 from store.database import Database, is_unwell, open_reader
 from store.errors import StoreUnavailable
-from store.event import COLUMNS, Event, NewRow
+from store.event import COLUMNS, Event, NewRow, decode_events
 
 HOUR_MS = 3_600_000
 _NEW_COLUMNS = COLUMNS.removeprefix("seq, ")
@@ -234,31 +232,58 @@ async def head(db: Database) -> int:
     return value
 
 
-async def run(db: Database, app_key: str, after: int, limit: int, most_bytes: float = inf) -> list[Event]:
-    """Up to `limit` events of one app past seq `after`, in order; reading ends with the event whose details pass
-    `most_bytes` in all, so that a run of large events is no larger in memory than one of small ones."""
-    return await db.run(_run, app_key, after, limit, most_bytes)
+async def run(db: Database, app_key: str, after: int, limit: int, most_bytes: int | None = None) -> list[Event]:
+    """Up to `limit` events of one app past seq `after`, in order; with `most_bytes`, only until their details reach
+    that many characters, so that a run of large events is no larger in memory than one of small ones.
+
+    SQLite puts the whole run into one JSON text, without the interpreter's lock; row by row the reading thread would
+    ask for that lock again with every row.
+    """
+    return decode_events(await db.run(_run, app_key, after, limit, most_bytes))
 
 
-def _run(connection: sqlite3.Connection, app_key: str, after: int, limit: int, most_bytes: float) -> list[Event]:
-    events: list[Event] = []
-    size = 0
-    with closing(connection.execute(_RUN, (app_key, after, limit))) as rows:
-        for row in rows:
-            event = Event.of(row)
-            events.append(event)
-            size += len(event.details)
-            if size > most_bytes:
-                break
-    return events
+def _run(connection: sqlite3.Connection, app_key: str, after: int, limit: int, most_bytes: int | None) -> str:
+    if most_bytes is not None:
+        size = connection.execute(_RUN_SIZE, (app_key, after, limit)).fetchone()[0]
+        if size is not None and size > most_bytes:
+            limit = connection.execute(_RUN_FITTING, (app_key, after, limit, most_bytes)).fetchone()[0]
+    text: str = connection.execute(_RUN, (app_key, after, limit)).fetchone()[0]
+    return text
 
 
 _RUN = f"""/* log.run */
-    select {COLUMNS}
-    from events
-    where app_key = ? and seq > ?
-    order by seq
-    limit ?"""  # noqa: S608 - our own column names
+    select json_group_array(json_array({COLUMNS.replace("message_id", "lower(hex(message_id))")}))
+    from (
+      select {COLUMNS}
+      from events
+      where app_key = ? and seq > ?
+      order by seq
+      limit ?
+    )"""  # noqa: S608 - our own column names
+
+_RUN_SIZE = """/* log.run_size */
+    select sum(length(details))
+    from (
+      select details
+      from events
+      where app_key = ? and seq > ?
+      order by seq
+      limit ?
+    )"""
+
+_RUN_FITTING = """/* log.run_fitting */
+    select count(*)
+    from (
+      select sum(length(details)) over (order by seq) - length(details) as before
+      from (
+        select seq, details
+        from events
+        where app_key = ? and seq > ?
+        order by seq
+        limit ?
+      )
+    )
+    where before <= ?"""
 
 
 async def head_or_zero(data_dir: Path) -> int:

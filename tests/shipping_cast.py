@@ -69,7 +69,10 @@ def an_event(name: str = "page_view", details: Details | None = None, seq: int =
         "partner_anonymous_id": None,
         "suppressed": None,
     }
-    return Event(seq=seq, name=name, details=encode_details(details).decode(), **(told | fields))
+    told |= fields
+    if isinstance(told["message_id"], bytes):
+        told["message_id"] = told["message_id"].hex()
+    return Event(seq=seq, name=name, details=encode_details(details).decode(), **told)
 
 
 def an_app(**fields: Any) -> App:

@@ -65,7 +65,7 @@ def test_any_other_text_is_stored_as_a_uuid_made_of_it_and_the_app_and_kept(text
 
 def test_a_destination_gets_a_constant_id_of_its_own_for_each_event() -> None:
     one, other = uuid.UUID(int=1), uuid.UUID(int=2)
-    event = bytes(range(16))
+    event = bytes(range(16)).hex()
     assert ids.destination_message_id(one, event) == "b3fd6c2d-ce0a-54e8-bf39-ae030e57f021"
     assert ids.destination_message_id(one, event) == ids.destination_message_id(one, event)
     assert ids.destination_message_id(one, event) != ids.destination_message_id(other, event)

@@ -266,9 +266,7 @@ def test_hostile_text_is_text(doors: Doors, cast: Cast, text: str) -> None:
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(view())) | st.text(), inner),
         max_leaves=12,
     ),
-    st.sampled_from(
-        sorted([*view(), "user", "consent", "gpc", "referrer", "target", "partner"])
-    ),
+    st.sampled_from(sorted([*view(), "user", "consent", "gpc", "referrer", "target", "partner"])),
     st.booleans(),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
