@@ -12,8 +12,8 @@ LIFETIME_SECONDS = 395 * 86_400  # 13 months
 MAX_COOKIES = 20
 
 _VISITOR = re.compile(rb"[0-9a-z]{1,8}\.[0-9a-f]{40}\Z")
-_PARTNER = re.compile(rb"[0-9a-z]{1,8}\.[A-Za-z0-9._%~-]{1,200}:[A-Za-z0-9._%~!'()*-]{1,700}\Z")
-_PARTNER_NAME = re.compile(rb"footfall_p_[A-Za-z0-9._%~!'()*-]{1,220}\Z")
+_PARTNER = re.compile(rb"[0-9a-z]{1,8}\.[!-9<-~]{1,200}:[!-+\--:<-~]{1,700}\Z")
+_PARTNER_NAME = re.compile(rb"footfall_p_[!-:>-~]{1,220}\Z")
 
 
 def set_again(header: bytes, received_at: int, domain: str | None, origin: bytes) -> list[tuple[bytes, bytes]]:

@@ -20,7 +20,7 @@ def test_a_view_says_what_was_seen_and_by_whom(page: Page, recorder: Recorder) -
 
     [view] = recorder.wait_for("page_view")
 
-    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", view.pop("messageId"))
+    assert re.fullmatch(r"0[0-9a-f]{11}7[0-9a-f]{3}[89ab][0-9a-f]{15}", view.pop("messageId"))
     assert re.fullmatch(r"[0-9a-f]{40}", view.pop("anonymousId"))
     assert abs(view.pop("occurredAt") / 1000 - time.time()) < 30
     assert view == {

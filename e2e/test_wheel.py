@@ -49,4 +49,9 @@ def test_a_demo_runs_from_the_wheel_alone(installed: Path) -> None:
 
 def test_the_wheel_brings_no_tests_and_no_second_copy_of_the_pages(installed: Path) -> None:
     names = {path.name for path in (installed / "site").iterdir()}
-    assert {name for name in names if not name.endswith(".dist-info")} == {"collector", "exporter", "footfall.py", "store"}
+    assert {name for name in names if not name.endswith(".dist-info")} == {
+        "collector",
+        "exporter",
+        "footfall.py",
+        "store",
+    }

@@ -13,7 +13,7 @@ import re
 import time
 import uuid
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\Z")  # hyphens may be left out
 _ANONYMOUS_ID = re.compile(r"[0-9a-f]{40}\Z")
 _PARTNER_ANONYMOUS_ID = re.compile(r"[\x20-\x7e]{1,200}\Z")
 

@@ -51,7 +51,6 @@ def test_a_uuid_is_stored_as_it_is_however_it_is_written(given_id: uuid.UUID) ->
         "order-17",
         "",
         "{550e8400-e29b-41d4-a716-446655440000}",
-        "550e8400e29b41d4a716446655440000",
         "550e8400-e29b-41d4-a716-446655440000\n",
         "é",
     ],
@@ -173,3 +172,9 @@ def test_api_tokens_are_unguessable_and_stored_as_a_hash() -> None:
     assert len(token) == 47
     assert token != new_token()
     assert token_hash("fft_x") == "b7697d584bf7aee990309216d68820c87fddc7c14ce990661a7b9ba882160631"
+
+
+def test_a_uuid_without_its_hyphens_is_the_same_message_id() -> None:
+    whole = ids.message_id("019ab3f0-0000-7abc-8def-001122334455", "com.owner.charts")
+    assert whole == (bytes.fromhex("019ab3f000007abc8def001122334455"), None)
+    assert ids.message_id("019ab3f000007abc8def001122334455", "com.owner.charts") == whole

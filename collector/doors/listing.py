@@ -1,7 +1,8 @@
 """What the snippet says of one act on a listing page, judged into a row of the event log.
 
 Nothing a browser says is authority: partner and plugin ids come from the registry, and the partner's id for a visitor
-is taken only when the listing that it arrived on belongs to the same partner.
+is taken only when the listing that it arrived on belongs to the same partner. What the snippet would need bytes for is
+done here: it sends the partner's cookie as it is, links as they are written, and tabs without a name.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import re
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote_plus, urljoin
 
 import msgspec
 
 from collector.bots import is_bot
 from collector.directory import Directory
-from collector.doors.wire import Instant, Key, MessageId, decoded, mended, milliseconds, occurred_at, refuse_nul
+from collector.doors.wire import Key, MessageId, Moment, decoded, mended, milliseconds, occurred_at, refuse_nul
 from collector.ingest import Arrival, Turned
 from collector.scrub import scrub, scrub_target
 from store.errors import Refused
@@ -28,12 +30,13 @@ from store.secrets import Vault
 MAX_EVENTS = 100
 
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=8_000)]
+Where = Annotated[str, msgspec.Meta(max_length=8_000)]
 Text = Annotated[str, msgspec.Meta(max_length=1_000)]
 
 
 class Consent(msgspec.Struct, frozen=True):
     measurement: bool = True
-    sharing: bool = True
+    sharing: bool = False
 
 
 class ListingEvent(msgspec.Struct, frozen=True, rename="camel"):
@@ -42,19 +45,17 @@ class ListingEvent(msgspec.Struct, frozen=True, rename="camel"):
     message_id: MessageId
     name: Literal["page_view", "tab_click", "cta_click"]
     app: Key
-    occurred_at: Instant
+    occurred_at: Moment
     anonymous_id: Key
     url: Url
-    referrer: Url | None = None
+    referrer: Where | None = None
     title: Text | None = None
     label: Text | None = None
-    target: Url | None = None
-    partner_anonymous_id: str | None = None
-    arrived_on: str | None = None
+    target: Where | None = None
+    partner: str | None = None
     user: str | None = None
     consent: Consent | None = None
     gpc: bool = False
-    webdriver: bool = False
     version: Annotated[str, msgspec.Meta(max_length=40)] | None = None
 
 
@@ -62,14 +63,14 @@ class ListingBody(msgspec.Struct, frozen=True, rename="camel"):
     """What one request carries."""
 
     events: list[ListingEvent]
-    sent_at: Instant | None = None
+    sent_at: Moment | None = None
 
 
 class RawBody(msgspec.Struct, frozen=True, rename="camel"):
     """The same with events left as they came, so that one bad event does not sink the others."""
 
     events: list[msgspec.Raw]
-    sent_at: Instant | None = None
+    sent_at: Moment | None = None
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -100,7 +101,7 @@ class Judge:
             content = _decode_body(body)
             if not 1 <= len(content.events) <= MAX_EVENTS or b"\\u0000" in body:
                 return None
-            sent_at = milliseconds(content.sent_at) if content.sent_at else None
+            sent_at = milliseconds(content.sent_at) if content.sent_at is not None else None
             return [self._arrival(event, sent_at, facts) for event in content.events]
         except (ValueError, RecursionError, Refused):
             return None
@@ -115,7 +116,7 @@ class Judge:
         content = decoded(_decode_raw_body, mended(body))
         if not 1 <= len(content.events) <= MAX_EVENTS:
             raise Refused("invalid", f"a body has 1 to {MAX_EVENTS} events - at `$.events`")
-        sent_at = milliseconds(content.sent_at) if content.sent_at else None
+        sent_at = milliseconds(content.sent_at) if content.sent_at is not None else None
         asked = time.monotonic()
         return [await self._judge_one(raw, sent_at, facts, asked) for raw in content.events]
 
@@ -148,11 +149,10 @@ class Judge:
             referrer=scrub(event.referrer).url if event.referrer else None,
             title=event.title or None,
             label=event.label or None,
-            target=scrub_target(event.target) if event.target else None,
+            target=_target(event),
             user_agent=facts.user_agent,
             locale=facts.locale,
             sharing=sharing,
-            automated=event.webdriver or None,
             version=event.version,
             message_id=identity_text,
         )
@@ -178,11 +178,15 @@ class Judge:
         return Arrival(row, visitor)
 
     def _own_partner_id(self, event: ListingEvent, app: App) -> str | None:
-        if not event.partner_anonymous_id or not is_partner_anonymous_id(event.partner_anonymous_id):
+        """What the partner's cookie says: `<seconds>.<app on whose listing it came>:<id, percent-encoded>`."""
+        if not event.partner:
             return None
-        listing = self._directory.app(event.arrived_on or "")
-        same_partner = listing is not None and listing.partner_key == app.partner_key
-        return event.partner_anonymous_id if same_partner else None
+        arrived_on, _, encoded = event.partner.partition(".")[2].partition(":")
+        listing = self._directory.app(arrived_on)
+        if listing is None or listing.partner_key != app.partner_key:
+            return None
+        partner_anonymous_id = unquote_plus(encoded)
+        return partner_anonymous_id if is_partner_anonymous_id(partner_anonymous_id) else None
 
     def _suppressed(self, gpc: bool, sharing: bool | None, facts: Facts) -> str | None:
         """Why no partner may get the event; the visitor's own word comes before ours on bots."""
@@ -201,6 +205,26 @@ def _check(event: ListingEvent) -> None:
         raise Refused("invalid", "not 40 hex digits - at `$.anonymousId`")
 
 
+def _target(event: ListingEvent) -> str | None:
+    """Where a click leads: for a tab `tab/` and its name, else the link as the page wrote it, or an element's id."""
+    target = event.target or ""
+    if event.name == "tab_click" and not target.startswith("tab/"):
+        name = target if target and not _LINK.search(target) else "-".join(_WORD.findall((event.label or "").lower()))
+        return f"tab/{name}" if name else None
+    if event.name == "cta_click" and "://" not in target and _LINK.search(target):
+        try:
+            target = urljoin(event.url, target)
+        except ValueError:  # it is no address
+            return None
+        if "://" not in target:
+            return scrub(target).url or None
+    return scrub_target(target) or None
+
+
+_LINK = re.compile(r"[/?#:]")  # which no name and no id has
+_WORD = re.compile(r"[^\W_]+")
+
+
 def redacted(body: bytes, reason: str) -> bytes:
     """What of a refused message may be kept: nothing of a visitor who refused measurement, never the signed user token
     or a partner's id, and URLs only as they would be stored."""
@@ -216,8 +240,8 @@ def redacted(body: bytes, reason: str) -> bytes:
 
 
 # Also what may hide these words: escapes, and the control characters of other encodings and of compression.
-_DELICATE = re.compile(rb"user|partnerAnonymousId|measurement|://|\\|[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_TAKEN_OUT = frozenset({"user", "partnerAnonymousId"})
+_DELICATE = re.compile(rb"user|partner|measurement|://|\\|[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_TAKEN_OUT = frozenset({"user", "partner", "partnerAnonymousId"})
 
 
 def _refuses_measurement(part: Any) -> bool:

@@ -22,6 +22,7 @@ YEAR_2000_MS = 946_684_800_000
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 MessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Moment = Instant | Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]  # ISO 8601, or epoch milliseconds
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ def refuse_nul(message: msgspec.Struct) -> None:
             raise Refused("invalid", f"the text holds NUL or half a character - at `$.{wire_name}`")
 
 
-def occurred_at(stated: datetime, sent_at: int | None, received_at: int) -> int:
+def occurred_at(stated: datetime | int, sent_at: int | None, received_at: int) -> int:
     """When it happened by our clock, in epoch ms: the sender's clock corrected by when it says it sent.
 
     Raises Refused for a time before 2000 or after tomorrow.
@@ -65,8 +66,10 @@ def occurred_at(stated: datetime, sent_at: int | None, received_at: int) -> int:
     return max(YEAR_2000_MS, min(corrected, received_at))
 
 
-def milliseconds(instant: datetime) -> int:
+def milliseconds(instant: datetime | int) -> int:
     """Epoch milliseconds, cut, without the rounding of floating point."""
+    if isinstance(instant, int):
+        return instant
     delta = instant - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1_000 + delta.microseconds // 1_000
 
