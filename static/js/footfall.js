@@ -277,7 +277,7 @@
     }
 
     // A page's own history is left as it is: where a browser cannot tell of a change, we look for one.
-    if (window.navigation) navigation.addEventListener('currententrychange', listen);
+    if (window.navigation?.currentEntry) navigation.addEventListener('currententrychange', listen);
     else setInterval(quietly, 300, look);
 
     quietly(() => {

@@ -25,14 +25,13 @@
   addEventListener('pagehide', () => {
     try {
       const { app, consent } = /** @type {any} */ (document.querySelector('[data-app]')).dataset;
-      if (consent || /optout=/.test(document.cookie)) return;
-      let click;
-      for (const [, , path, moment] of calls) {
-        const cta = path.find((/** @type {any} */ node) => node.dataset?.footfallCta); // only a click has a path: a call ends it all
-        const { footfallCta: label } = cta.dataset;
-        click = JSON.stringify([{ name: 'cta_click', app, url: location.href, label, target: cta.href }, moment]);
-      }
-      localStorage.footfall = click;
+      if (consent || /optout/.test(document.cookie)) return;
+      // Only a click has a path: a call, or nothing at all, ends it here.
+      const [cta, moment] = /** @type {any[]} */ (
+        calls.map(([, , path, moment]) => [path.find((/** @type {any} */ node) => node.dataset?.footfallCta), moment]).pop()
+      );
+      const click = { name: 'cta_click', app, url: location.href, label: cta.dataset.footfallCta, target: cta.href };
+      localStorage.footfall = JSON.stringify([click, moment]);
     } catch {}
   });
 
