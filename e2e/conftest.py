@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from processes import COMMAND, Footfall, Process, free_port
 from recorder import Recorder
 from shipping_stage import Prepared, Stage
 
@@ -106,3 +107,21 @@ def stage(prepared: Prepared, tmp_path: Path) -> Iterator[Stage]:
     """What the exporter's tests stand on: an installation to fill by hand, and nothing at Segment yet."""
     with prepared.stage(tmp_path) as stage:
         yield stage
+
+
+class RunningDemo:
+    """Where `footfall demo` and its fake Segment are."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.segment_url = f"http://127.0.0.1:{port + 1}"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, snippet: dict[str, Any]) -> Iterator[RunningDemo]:
+    """One demo for all tests that only look at it."""
+    home = tmp_path_factory.mktemp("demo")
+    env = Footfall(home / "data").env
+    port = free_port()
+    with Process([*COMMAND, "demo", "--port", str(port)], env, port, home / "demo.log", "/healthz"):
+        yield RunningDemo(port)
