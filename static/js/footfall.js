@@ -29,166 +29,64 @@
     // ---- What the page says. ---------------------------------------------------------------------------------------
 
     const { src, dataset } = /** @type {HTMLScriptElement} */ (document.currentScript);
+
     const { app } = dataset;
-    let { user, consent } = /** @type {Record<string, any>} */ (dataset); // 'required' until something is said
+
+    let { consent, user } = /** @type {Record<string, any>} */ (dataset); // 'required' until something is said
+
     const { fetch } = window; // as it is now: the page may replace it later
+
     const { stringify } = JSON;
+
     const stub = /** @type {any} */ (window.footfall); // or an element with that id, or an earlier copy of this script
     if (!app || stub?.version) return;
 
     const endpoint = new URL(dataset.endpoint || '../e', src);
+
     const partner = 'footfall_p_' + (dataset.partner || app);
 
-    // ---- Cookies: `<seconds of the first visit or arrival, base 36>.<value>`. --------------------------------------
+    // ---- Activations of tabs and calls to action. ------------------------------------------------------------------
 
-    /** @type {Record<string, any>} */
-    const known = {}; // where the browser keeps no cookies, an id lives as long as the page
+    /** @type {Element | null | undefined} */
+    let last; // by this press of a key
 
-    const recall = (/** @type {string} */ name) =>
-      (known[name] ??= quietly(() => /** @type {any} */ (document.cookie.match(name + '=([^;]+)'))[1]));
-
-    /** For 395 days; without a value, it is forgotten. */
-    const remember = (/** @type {string} */ name, value = '') => {
-      known[name] = value && ((Date.now() / 1000) >>> 0).toString(36) + '.' + value;
-      quietly(() => {
-        document.cookie = `${name}=${known[name]};path=/;samesite=lax;max-age=${value ? 34128000 : 0};domain=${dataset.cookieDomain ?? ''}${location.protocol > 'https' ? ';secure' : ''}`;
-      });
-    };
-
-    /** Decimal digits, which are hexadecimal ones too. */
-    const randomDigits = () =>
-      crypto
-        .getRandomValues(new Uint8Array(40))
-        .map((byte) => byte % 10)
-        .join('');
-
-    // ---- The outbox: localStorage, a key per event because tabs share it without a lock; and a log in IndexedDB. ---
-
-    /** @type {Record<string, string>} */
-    let outbox = quietly(() => localStorage) ?? {};
-    const inFlight = new Set(); // keys, not a lock: a slow answer holds up nobody
-    /** @type {any} */
-    let opening;
-
-    const waiting = () =>
-      Object.keys(outbox)
-        .filter((key) => key.startsWith('footfall.0'))
-        .sort();
-
-    const log = (/** @type {(store: IDBObjectStore) => unknown} */ act) =>
-      quietly(() => act(opening.result.transaction('footfall', 'readwrite').objectStore('footfall')));
-
-    const open = () => {
-      opening = indexedDB.open('footfall');
-      opening.onupgradeneeded = () => opening.result.createObjectStore('footfall');
-      opening.onsuccess = () => {
-        log((store) => {
-          store.getAll().onsuccess = (/** @type {any} */ { target }) =>
-            quietly(() => {
-              for (const [key, text] of target.result) if (!inFlight.has(key)) outbox[key] = text;
-              release();
-            });
-        });
-      };
-    };
-
-    const remove = (/** @type {string} */ key) => {
-      delete outbox[key];
-      log((store) => store.delete(key));
-    };
-
-    // ---- Sending. --------------------------------------------------------------------------------------------------
-
-    /** @type {Record<string, any>[]} */
-    const held = []; // what happened and may not yet be stored; in memory only
-    let delay = 400;
-    let notBefore = 0;
-
-    /** Stores and sends what waits, if it may; before it returns, so that a click is gone before its page is. */
-    const release = () => {
-      if (consent?.measurement === false || recall('footfall_optout')) {
-        // Withdrawn, or opted out: nothing of ours stays on the device.
-        held.splice(0);
-        waiting().forEach(remove);
-        quietly(() => document.cookie.match(/footfall_[ip][^=;]*/g)?.forEach((name) => remember(name)));
-        return log((store) => store.clear());
+    /** @type {(event: any, path?: any[], moment?: number) => void} */
+    const notice = (event, path = event.composedPath(), moment) => {
+      const find = (/** @type {string} */ selector) => path.find((node) => node.matches?.(selector));
+      if (event.key ? !event.repeat : event.detail) last = null; // pressed anew, or a pointer
+      if (event.key) {
+        // A tab that follows the arrow keys is opened without any click.
+        const list = find('[role=tablist]');
+        const selected = () => list.querySelector('[aria-selected=true]');
+        const before = selected();
+        setTimeout(quietly, 0, () => before !== selected() && activate(selected()));
+      } else {
+        const element = event.button < 2 && event.isTrusted && find('[role=tab],[data-footfall-cta],[data-footfall-tab]');
+        if (element) activate(element, moment);
+        else look(event);
       }
-      if (consent === 'required') return;
-      if (!opening) quietly(open);
-      for (const event of held.splice(0)) {
-        if (!/\.[\da-f]{40}$/.test(recall('footfall_id'))) remember('footfall_id', randomDigits());
-        const [, id] = /[?&]partner_anonymous_id=([^&#;]{1,700})/.exec(event.url) ?? [];
-        if (id) remember(partner, app + ':' + id);
-        const key = 'footfall.' + event.messageId;
-        const text = stringify({
-          ...event,
-          anonymousId: recall('footfall_id').slice(-40),
-          partner: recall(partner),
-          user,
-          consent,
-          gpc: /** @type {any} */ (navigator).globalPrivacyControl,
-        });
-        try {
-          outbox[key] = text;
-        } catch {
-          outbox = { [key]: text };
-        }
-        log((store) => store.put([key, text], key));
-        waiting().slice(0, -200).forEach(remove);
-      }
-      const batch = waiting()
-        .filter((key) => !inFlight.has(key))
-        .slice(-8);
-      if (batch.length && notBefore < Date.now()) send(batch);
     };
 
-    const send = async (/** @type {string[]} */ batch) => {
-      for (const key of batch) inFlight.add(key);
-      let wait = (delay = Math.min(60000, delay * (1.5 + Math.random())));
-      // joined by hand: a page may give its arrays a toJSON
-      const body = `{"sentAt":${Date.now()},"events":[${batch.map((key) => outbox[key])}]}`;
-      try {
-        const { status, headers } = /** @type {any} */ (
-          await fetch(endpoint, { method: 'POST', body, credentials: 'include', keepalive: true })
-        );
-        if (!/408|429|5../.test(status)) {
-          delay = 400;
-          batch.forEach(remove);
-          return quietly(release);
-        }
-        wait = 1000 * Number(headers.get('retry-after')) || wait;
-        notBefore = Date.now() + wait;
-      } catch {
-        // A beacon says no more than "queued", so the outbox keeps the events.
-        quietly(() => navigator.sendBeacon(endpoint, body));
-      }
-      for (const key of batch) inFlight.delete(key);
-      setTimeout(quietly, wait, release);
+    /** @type {(element: HTMLElement, moment?: number) => void} */
+    const activate = (element, moment) => {
+      if (element === last) return;
+      last = element;
+      const { footfallCta, footfallTab } = element.dataset;
+      record(
+        {
+          name: footfallCta === undefined ? 'tab_click' : 'cta_click',
+          label: cut(footfallCta || element.ariaLabel || element.innerText),
+          target: footfallTab || element.closest('[href]')?.getAttribute('href') || element.id,
+        },
+        moment,
+      );
     };
-
-    // ---- Events. ---------------------------------------------------------------------------------------------------
-
-    const record = (/** @type {object} */ details, moment = Date.now(), random = randomDigits()) => {
-      held.push({
-        // UUIDv7 (RFC 9562) without hyphens; the milliseconds have eleven digits until the year 2527
-        messageId: `0${moment.toString(16)}7${random.slice(37)}8${random.slice(0, 15)}`,
-        app,
-        occurredAt: moment,
-        url: location.href,
-        referrer: cameFrom,
-        version: api.version,
-        ...details,
-      });
-      release();
-    };
-
-    /** By code point: half a surrogate pair is nothing that a collector can decode. */
-    const cut = (/** @type {string | undefined} */ text) => text?.match(/\S.{0,199}/su)?.[0];
 
     // ---- Views. ----------------------------------------------------------------------------------------------------
 
-    let page = ''; // that was seen last: its URL without the fragment
     let cameFrom = document.referrer;
+
+    let page = ''; // that was seen last: its URL without the fragment
 
     /**
      * Counts a page once, when somebody sees it. Sends what waits.
@@ -205,47 +103,159 @@
         cameFrom = page || cameFrom;
         page = seen;
         // routers set the title after the address
-        setTimeout(quietly, 0, () => record({ name: 'page_view', url, title: cut(document.title) }));
+        setTimeout(quietly, 0, () => record({ name: 'page_view', title: cut(document.title), url }));
       }
       release();
     };
 
-    // ---- Activations of tabs and calls to action. ------------------------------------------------------------------
+    // ---- Cookies: `<seconds of the first visit or arrival, base 36>.<value>`. --------------------------------------
 
-    /** @type {Element | undefined} */
-    let last; // by this press of a key
+    /** @type {Record<string, any>} */
+    const known = {}; // where the browser keeps no cookies, an id lives as long as the page
 
-    /** @type {(element: HTMLElement, moment?: number) => void} */
-    const activate = (element, moment) => {
-      if (element === last) return;
-      last = element;
-      const { footfallCta, footfallTab } = element.dataset;
-      record(
-        {
-          name: footfallCta === undefined ? 'tab_click' : 'cta_click',
-          label: cut(footfallCta || element.ariaLabel || element.innerText),
-          target: footfallTab || (element.closest('[href]')?.getAttribute('href') ?? element.id),
-        },
-        moment,
-      );
+    /** For 395 days; without a value, it is forgotten. */
+    const remember = (/** @type {string} */ name, value = '') => {
+      known[name] = value && `${Math.floor(Date.now() / 1000).toString(36)}.${value}`;
+      quietly(() => {
+        document.cookie = `${name}=${known[name]};max-age=${value ? 34128000 : 0};path=/;samesite=lax;domain=${dataset.cookieDomain || ''}${location.protocol > 'https' ? ';secure' : ''}`;
+      });
     };
 
-    /** @type {(event: any, path?: any[], moment?: number) => void} */
-    const notice = (event, path = event.composedPath(), moment) => {
-      const find = (/** @type {string} */ selector) => path.find((node) => node.matches?.(selector));
-      if (event.key ? !event.repeat : event.detail) last = undefined; // pressed anew, or a pointer
-      if (event.key) {
-        // A tab that follows the arrow keys is opened without any click.
-        const list = find('[role=tablist]');
-        const selected = () => list.querySelector('[aria-selected=true]');
-        const before = selected();
-        setTimeout(quietly, 0, () => selected() !== before && activate(selected()));
-      } else {
-        const element = event.isTrusted && event.button < 2 && find('[role=tab],[data-footfall-tab],[data-footfall-cta]');
-        if (element) activate(element, moment);
-        else look(event);
+    const recall = (/** @type {string} */ name) =>
+      (known[name] ??= quietly(() => `; ${document.cookie}`.split(`; ${name}=`)[1].split(';')[0]));
+
+    /** Decimal digits, which are hexadecimal ones too. */
+    const randomDigits = () =>
+      crypto
+        .getRandomValues(new Uint8Array(40))
+        .map((byte) => byte % 10)
+        .join('');
+
+    // ---- Sending. --------------------------------------------------------------------------------------------------
+
+    let delay = 400;
+
+    let notBefore = 0;
+
+    /** @type {Record<string, any>[]} */
+    const held = []; // what happened and may not yet be stored; in memory only
+
+    const send = async (/** @type {string[]} */ batch) => {
+      batch.forEach((key) => inFlight.add(key));
+      let wait = (delay = Math.min(delay * (1.5 + Math.random()), 60000));
+      // joined by hand: a page may give its arrays a toJSON
+      const body = `{"sentAt":${Date.now()},"events":[${batch.map((key) => outbox[key])}]}`;
+      try {
+        const { status, headers } = await fetch(endpoint, { keepalive: true, credentials: 'include', body, method: 'POST' });
+        if (!/5..|408|429/.test(/** @type {any} */ (status))) {
+          delay = 400;
+          batch.forEach(remove);
+          return quietly(release);
+        }
+        wait = 1000 * /** @type {any} */ (headers.get('retry-after')) || wait;
+        notBefore = Date.now() + wait;
+      } catch {
+        // A beacon says no more than "queued", so the outbox keeps the events.
+        quietly(() => navigator.sendBeacon(endpoint, body));
       }
+      batch.forEach((key) => inFlight.delete(key));
+      setTimeout(quietly, wait + 9, release);
     };
+
+    /** Stores and sends what waits, if it may; before it returns, so that a click is gone before its page is. */
+    const release = () => {
+      if (recall('footfall_optout') || consent?.measurement === false) {
+        // Withdrawn, or opted out: nothing of ours stays on the device.
+        held.splice(0);
+        waiting().forEach(remove);
+        quietly(() => document.cookie.match(/footfall_[ip][^=;]+/g)?.forEach((name) => remember(name)));
+        return indexedDB.deleteDatabase('footfall');
+      }
+      if (consent === 'required') return;
+      if (!opening) quietly(open);
+      for (const event of held.splice(0)) {
+        if (!/\.[\da-f]{40}$/.test(recall('footfall_id'))) remember('footfall_id', randomDigits());
+        const id = event.url.match(/[?&]partner_anonymous_id=([^&#;]{1,700})/)?.[1];
+        if (id) remember(partner, app + ':' + id);
+        const key = 'footfall.' + event.messageId;
+        const text = stringify({
+          anonymousId: recall('footfall_id').split('.')[1],
+          gpc: /** @type {any} */ (navigator).globalPrivacyControl,
+          partner: recall(partner),
+          consent,
+          user,
+          ...event,
+        });
+        try {
+          outbox[key] = text;
+        } catch {
+          outbox = { [key]: text };
+        }
+        log((store) => store.put([key, text], key));
+        waiting().slice(0, -200).forEach(remove);
+      }
+      const batch = waiting()
+        .filter((key) => !inFlight.has(key))
+        .slice(-7);
+      if (batch[0] && Date.now() >= notBefore) send(batch);
+    };
+
+    // ---- The outbox: localStorage, a key per event because tabs share it without a lock; and a log in IndexedDB. ---
+
+    /** @type {any} */
+    let opening;
+
+    /** @type {Record<string, string>} */
+    let outbox = quietly(() => localStorage) ?? {};
+
+    const inFlight = new Set(); // keys, not a lock: a slow answer holds up nobody
+
+    const open = () => {
+      opening = indexedDB.open('footfall');
+      opening.onupgradeneeded = () => opening.result.createObjectStore('footfall');
+      opening.onsuccess = () => {
+        opening.result.onversionchange = () => opening.result.close();
+        log((store) => {
+          store.getAll().onsuccess = (/** @type {any} */ { target }) =>
+            quietly(() => {
+              for (const [key, text] of target.result) if (!inFlight.has(key)) outbox[key] = text;
+              release();
+            });
+        });
+      };
+    };
+
+    const remove = (/** @type {string} */ key) => {
+      log((store) => store.delete(key));
+      delete outbox[key];
+    };
+
+    const log = (/** @type {(store: IDBObjectStore) => unknown} */ act) =>
+      quietly(() => act(opening.result.transaction('footfall', 'readwrite').objectStore('footfall')));
+
+    const waiting = () =>
+      Object.keys(outbox)
+        .filter((key) => key.startsWith('footfall.0'))
+        .sort();
+
+    // ---- Events. ---------------------------------------------------------------------------------------------------
+
+    const record = (/** @type {object} */ details, moment = Date.now(), random = randomDigits()) => {
+      held.push({
+        // UUIDv7 (RFC 9562) without hyphens; the milliseconds have eleven digits until the year 2527
+        messageId: `0${moment.toString(16)}7${random.slice(37)}8${random.slice(0, 15)}`,
+        referrer: cameFrom,
+        url: location.href,
+        occurredAt: moment,
+        version: api.version,
+        app,
+        ...details,
+      });
+      release();
+    };
+
+    /** By code point: half a surrogate pair is nothing that a collector can decode. */
+    const cut = (/** @type {string | undefined} */ text) => text?.match(/\S.{0,199}/su)?.[0];
 
     // ---- What the page may call. -----------------------------------------------------------------------------------
 
@@ -254,8 +264,8 @@
       click: notice, // only the stub: it happened before we came
       record, // only the stub: it happened on a page that was left before we came
       user: (token) => (user = token),
-      consent: (said) => (consent = said),
       optout: () => remember('footfall_optout', '1'),
+      consent: (said) => (consent = said),
       optin: () => remember('footfall_optout'),
     };
 
@@ -266,19 +276,24 @@
         release();
       });
 
-    window.footfall = api;
     api.version = '__VERSION__';
+    window.footfall = api;
 
     // ---- From here on it listens: on the window, in the capture phase, before a page can stop an event. -------------
 
     const listen = (/** @type {Event} */ event) => quietly(() => notice(event));
-    for (const type of ['click', 'auxclick', 'keydown', 'pageshow', 'online', 'visibilitychange']) {
+
+    for (const type of ['auxclick', 'visibilitychange', 'click', 'popstate', 'keydown', 'pageshow', 'online']) {
       addEventListener(type, listen, true);
     }
 
-    // A page's own history is left as it is: where a browser cannot tell of a change, we look for one.
-    if (window.navigation?.currentEntry) navigation.addEventListener('currententrychange', listen);
-    else setInterval(quietly, 300, look);
+    for (const method of /** @type {const} */ (['replaceState', 'pushState'])) {
+      const original = history[method];
+      history[method] = (...change) => {
+        original.apply(history, change);
+        quietly(look);
+      };
+    }
 
     quietly(() => {
       for (const call of stub.q.splice(0)) api(...call);

@@ -12,28 +12,26 @@
  * @license Apache-2.0
  */
 {
-  /** @type {any[]} */
-  const calls = []; // the snippet empties it and makes its push do nothing
   /** @type {any} */
-  const stub = (/** @type {any[]} */ ...call) => calls.push(call);
-  stub.q = calls;
+  const stub = (/** @type {any[]} */ ...call) => stub.q.push(call);
   window.footfall = stub;
-
-  // The path is copied at once: it is empty when the event is over.
-  addEventListener('click', (event) => stub('click', event, event.composedPath(), Date.now()), true);
+  stub.q = []; // the snippet empties it and makes its push do nothing
 
   addEventListener('pagehide', () => {
     try {
       const { app, consent } = /** @type {any} */ (document.querySelector('[data-app]')).dataset;
-      if (consent || /optout/.test(document.cookie)) return;
-      // Only a click has a path: a call, or nothing at all, ends it here.
-      const [cta, moment] = /** @type {any[]} */ (
-        calls.map(([, , path, moment]) => [path.find((/** @type {any} */ node) => node.dataset?.footfallCta), moment]).pop()
-      );
-      const click = { name: 'cta_click', app, url: location.href, label: cta.dataset.footfallCta, target: cta.href };
-      localStorage.footfall = JSON.stringify([click, moment]);
+      // Only a click has a path: a call says that the page wants to decide for itself.
+      if (!consent && !document.cookie.includes('optout') && stub.q.every((/** @type {any[]} */ [, , path]) => path)) {
+        for (const [, , path, moment] of stub.q) {
+          const cta = path.find((/** @type {any} */ node) => node.dataset?.footfallCta);
+          if (cta) localStorage.footfall = JSON.stringify([{ url: location.href, target: cta.href, app, name: 'cta_click', label: cta.dataset.footfallCta }, moment]);
+        }
+      }
     } catch {}
   });
+
+  // The path is copied at once: it is empty when the event is over.
+  addEventListener('click', (event) => stub('click', event, event.composedPath(), Date.now()), true);
 
   try {
     stub('record', ...JSON.parse(localStorage.footfall));
