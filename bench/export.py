@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 from segment.analytics.client import Client
 
 from bench.figure import Figure
 from bench.stage import NOW_MS, WRITE_KEY, fill_log, free_port, prepare, process
-from exporter.mapping import map_event
+from exporter.mapping import Mapper
 from store import log, registry
 from store.database import open_reader
 from store.settings import Settings
@@ -111,10 +111,10 @@ async def _mapped(settings: Settings) -> list[dict[str, Any]]:
     async with await open_reader(settings.data_dir, "log") as db:
         events = await log.run(db, app.app_key, 0, PEER_EVENTS)
     at = datetime.fromtimestamp(NOW_MS / 1_000, UTC)
+    mapper = Mapper(app, destination, "MPAC")
     calls = []
     for event in events:
-        mapped = map_event(event, app, destination, UUID(destination.destination_id), "MPAC")
-        message = msgspec.json.decode(mapped.wire)
+        message = msgspec.json.decode(mapper.map(event).wire)
         calls.append(
             {
                 "user_id": message["userId"],

@@ -230,6 +230,10 @@ class Footfall:
             command = [*COMMAND, "export", *arguments]
             return subprocess.Popen(command, env=self.env | env, cwd=self._home, stdout=file, stderr=file)
 
+    def exports_said(self) -> str:
+        """What the runs that were begun with `start_export` have printed."""
+        return (self._home / "export.log").read_text()
+
     def rows(self, nature: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read a database as it is on disk now: `nature` is registry, events or ledger."""
         path = self.data_dir / f"{nature}.db"

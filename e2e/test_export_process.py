@@ -201,8 +201,8 @@ def test_a_hundred_thousand_events_of_many_apps_leave_in_little_memory(stage: St
         status = Path(f"/proc/{running.pid}/status").read_text()
         peak = max([peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))])
         time.sleep(0.05)
-    assert running.returncode == 0
-    assert peak < 120 * 1024
+    assert running.returncode == 0, stage.footfall.exports_said()
+    assert peak < 120 * 1024, f"{peak} kB; {stage.footfall.exports_said()}"
     assert stage.segment.get("/_/counts").json()["landed"] == 100_000
     assert stage.footfall.value("ledger", "select max(bytes) from batches") <= 450_000
     assert {item["pending"] for item in stage.balance().values()} == {0}

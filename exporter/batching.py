@@ -16,7 +16,7 @@ ENVELOPE_BYTES = 200  # writeKey, sentAt and brackets around the messages
 
 
 def cut(mapped: Sequence[Mapped], most: int = MAX_BATCH_MESSAGES) -> Sequence[Mapped]:
-    """The longest beginning of a run that fits one request of at most `most` messages.
+    """The longest beginning of a run that fits one request of at most `most` messages, as a copy.
 
     Events without a message ride along, also those right after the last message, so that the cursor passes them.
     """
@@ -28,7 +28,7 @@ def cut(mapped: Sequence[Mapped], most: int = MAX_BATCH_MESSAGES) -> Sequence[Ma
         size += len(item.wire) + 1  # a comma between messages
         if messages > most or (size > MAX_BATCH_BYTES and messages > 1):
             return mapped[:position]
-    return mapped
+    return mapped[:]
 
 
 def passage(piece: Sequence[Mapped], refused: Parked | None = None) -> Passage:

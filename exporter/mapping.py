@@ -17,12 +17,12 @@ import msgspec
 from msgspec import Struct
 
 from store.errors import Refused
-from store.event import Details, Event, decode_details
-from store.ids import destination_message_id
+from store.event import Details, Event
+from store.ids import destination_message_ids
 from store.registry import App, Destination
 
 LIBRARY = {"name": "analytics-python", "version": "2.4.0"}
-MAX_MESSAGE_BYTES = 32_768  # measured as ASCII-escaped JSON, as Segment's library measures it
+MAX_MESSAGE_BYTES = 32_768
 
 EVENT_NAMES = {
     "page_view": "User event",
@@ -79,68 +79,75 @@ class Mapped(Struct, frozen=True, gc=False):
     parked: Refused | None = None
 
 
-def map_event(event: Event, app: App, destination: Destination, namespace: UUID, prefix: str) -> Mapped:
-    """One event for one destination. `namespace` is the destination's id."""
-    reason = suppression(event, app, destination)
-    if reason:
-        return Mapped(event, suppressed=reason)
-    message_id = destination_message_id(namespace, event.message_id)
-    try:
-        wire = _encode(to_message(event, app, destination.profile, message_id, prefix))
-        size = library_size(wire)
-        if size > MAX_MESSAGE_BYTES:
-            raise Refused("too_large", f"{size} bytes; Segment takes {MAX_MESSAGE_BYTES}")
-    except Refused as refused:
-        return Mapped(event, message_id, parked=refused)
-    except Exception as error:  # an event that cannot be mapped must not hold up its neighbours
-        return Mapped(event, message_id, parked=Refused("unmappable", type(error).__name__))
-    return Mapped(event, message_id, wire)
+class Mapper:
+    """Maps one app's events for one of its destinations; whatever it can, it works out once."""
 
+    def __init__(self, app: App, destination: Destination, prefix: str) -> None:
+        self._app = app
+        self._destination = destination
+        self._in_full = destination.profile == "segment"
+        self._message_id = destination_message_ids(UUID(destination.destination_id))
+        self._names = {name: f"{prefix} {told}" for name, told in EVENT_NAMES.items()}
 
-_encode = msgspec.json.Encoder().encode
+    def map(self, event: Event) -> Mapped:
+        """One event; what cannot be mapped is to be parked, so that it holds up no neighbour."""
+        reason = self._suppression(event)
+        if reason:
+            return Mapped(event, suppressed=reason)
+        message_id = self._message_id(event.message_id)
+        try:
+            wire = _encode(self._message(event, message_id))
+            # An escaped character is at most six times as long.
+            if 6 * len(wire) > MAX_MESSAGE_BYTES and (size := library_size(wire)) > MAX_MESSAGE_BYTES:
+                raise Refused("too_large", f"{size} bytes; Segment takes {MAX_MESSAGE_BYTES}")
+        except Refused as refused:
+            return Mapped(event, message_id, parked=refused)
+        except Exception as error:
+            return Mapped(event, message_id, parked=Refused("unmappable", type(error).__name__))
+        return Mapped(event, message_id, wire)
+
+    def _suppression(self, event: Event) -> str:
+        """Why this destination may not get this event; '' when it may."""
+        if event.suppressed:
+            return event.suppressed
+        if event.partner_key != self._app.partner_key:
+            return "partner_changed"  # collected for another partner: no byte of it is this one's
+        if event.name == "uninstall" and not self._destination.uninstalls:
+            return "not_asked_for"
+        return ""
+
+    def _message(self, event: Event, message_id: str) -> Message:
+        """Raises Refused when the event has no name that a partner knows, no visitor (Segment would drop it unsaid), or
+        details that cannot be read."""
+        name = self._names.get(event.name)
+        if name is None:
+            raise Refused("unknown_event", event.name)
+        if not event.anonymous_id:
+            raise Refused("no_visitor")
+        details = event.details
+        if details is None:
+            raise Refused("unmappable", "its details cannot be read")
+        time = _time(event.occurred_at)
+        in_full = self._in_full
+        return Message(
+            integrations=_NOTHING,
+            properties=_properties(event, details, self._app, time + "Z", in_full),
+            timestamp=time + "+00:00",
+            context=_context(details) if in_full else _LIBRARY_ONLY,
+            anonymous_id=event.anonymous_id if in_full else None,
+            user_id=(event.user_id or None) if in_full else event.anonymous_id,
+            type=event.type,
+            event=name,
+            message_id=message_id,
+        )
 
 
 def library_size(wire: bytes) -> int:
-    """Bytes of a message as Segment's library measures them; no less than that where it cannot be near the limit."""
-    if 6 * len(wire) <= MAX_MESSAGE_BYTES:  # an escaped character is at most six times as long, a space at most doubles
-        return len(wire)
+    """Bytes of a message as Segment's library measures them: as JSON with every character escaped that is not ASCII."""
     return len(json.dumps(msgspec.json.decode(wire)))
 
 
-def suppression(event: Event, app: App, destination: Destination) -> str:
-    """Why this destination may not get this event; '' when it may."""
-    if event.suppressed:
-        return event.suppressed
-    if event.partner_key != app.partner_key:
-        return "partner_changed"  # collected for another partner: no byte of it is this one's
-    if event.name == "uninstall" and not destination.uninstalls:
-        return "not_asked_for"
-    return ""
-
-
-def to_message(event: Event, app: App, profile: str, message_id: str, prefix: str) -> Message:
-    """Raises Refused when the event has no name that a partner knows, or no visitor: Segment would drop it unsaid."""
-    name = EVENT_NAMES.get(event.name)
-    if name is None:
-        raise Refused("unknown_event", event.name)
-    if not event.anonymous_id:
-        raise Refused("no_visitor")
-    details = decode_details(event.details)
-    time = _time(event.occurred_at)
-    in_full = profile == "segment"
-    return Message(
-        integrations=_NOTHING,
-        properties=_properties(event, details, app, time + "Z", in_full),
-        timestamp=time + "+00:00",
-        context=_context(details) if in_full else _LIBRARY_ONLY,
-        anonymous_id=event.anonymous_id if in_full else None,
-        user_id=(event.user_id or None) if in_full else event.anonymous_id,
-        type=event.type,
-        event=f"{prefix} {name}",
-        message_id=message_id,
-    )
-
-
+_encode = msgspec.json.Encoder().encode
 _NOTHING = msgspec.Raw(b"{}")
 _LIBRARY_ONLY = msgspec.Raw(msgspec.json.encode({"library": LIBRARY}))
 
@@ -148,7 +155,10 @@ _LIBRARY_ONLY = msgspec.Raw(msgspec.json.encode({"library": LIBRARY}))
 def _time(epoch_ms: int) -> str:
     """ISO 8601 with milliseconds and without a zone, by whole numbers."""
     seconds, milliseconds = divmod(epoch_ms, 1_000)
-    return f"{_second(seconds)}.{milliseconds:03d}"
+    return _second(seconds) + _MILLISECONDS[milliseconds]
+
+
+_MILLISECONDS = tuple(f".{number:03d}" for number in range(1_000))
 
 
 @lru_cache(maxsize=4096)

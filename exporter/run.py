@@ -11,14 +11,15 @@ import gc
 import random
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from uuid import UUID
 
 from exporter import segment
+from exporter.mapping import Mapper
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
 from store import ids, ledger, log, registry
@@ -39,6 +40,7 @@ async def run(
     something is set up wrongly.
     """
     segment.prepare(LANES + SUSPECT_LANES)
+    sys.setswitchinterval(0.000_2)  # the threads that read and send are to begin while this one maps
     gc.freeze()  # what was imported lives as long as the process
     gc.set_threshold(50_000, 20, 50)  # a run makes many short-lived objects and no cycles
     stop = asyncio.Event()
@@ -93,7 +95,7 @@ async def run_once(
             report.busy = str(busy)
             return report
         left_open = 0 if dry_run else await ledger.recover(ledger_db, _now())
-        shipping = Shipping(log_db, ledger_db, settings.event_prefix, report, voice, stop, send)
+        shipping = Shipping(log_db, ledger_db, report, voice, stop, send)
         try:
             work = await _find_work(settings, registry_db, log_db, ledger_db, shipping, report, only)
             voice.note("run began", run=report.run, destinations=len(work), left_open=left_open)
@@ -173,7 +175,8 @@ async def _find_work(
 def _begin(settings: Settings, app: App, d: Destination, vault: Vault, cursor: Cursor, shipped: Shipped) -> Work:
     """A destination that was paused is sent one event first, and is left alone again when it refuses that one."""
     key, host = vault.decrypt(d.segment_write_key), settings.segment_url(d.region)
-    work = Work(app, d, UUID(d.destination_id), host, key, cursor, shipped, cursor.seq, splits=[])
+    mapper = Mapper(app, d, settings.event_prefix)
+    work = Work(app, d, mapper, host, key, cursor, shipped, cursor.seq, ready=[], splits=[])
     if cursor.paused_reason:
         work.splits, work.suspect, work.refused_in_a_row = [1], True, REFUSED_IN_A_ROW - 1
     return work

@@ -70,7 +70,7 @@ def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> 
     """
     sent_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     envelope = msgspec.json.encode({"sentAt": sent_at, "writeKey": write_key})
-    body = b'{"batch":[' + b",".join(messages) + b"]," + envelope[1:]
+    body = b"".join((envelope[:-1], b',"batch":[', b",".join(messages), b"]}"))
     headers = {
         "Content-Type": "application/json",
         "User-Agent": f"analytics-python/{VERSION}",

@@ -12,18 +12,18 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
-from uuid import UUID
 
 import msgspec
 
 from exporter import crash, segment
 from exporter.batching import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, cut, passage
-from exporter.mapping import Mapped, map_event
+from exporter.mapping import Mapped, Mapper
 from exporter.report import Report, Shipped, Voice
 from exporter.verdict import Reply, Verdict, judge, wait
 from store import ids, ledger, log
 from store.database import Database
-from store.ledger import Answer, Batch, Cursor, LeaseLost, Parked
+from store.event import Event
+from store.ledger import Answer, Batch, Cursor, LeaseLost, Parked, Passage
 from store.registry import App, Destination
 
 LANES = 16
@@ -41,14 +41,15 @@ class Work(msgspec.Struct):
 
     app: App
     destination: Destination
-    namespace: UUID
+    mapper: Mapper
     host: str
     write_key: str
     cursor: Cursor
     shipped: Shipped
     seq: int
+    ready: list[Mapped]  # what follows seq
     splits: list[int]  # how many messages the next requests may hold, the last first; empty: as many as fit
-    ahead: list[Mapped] | None = None  # what follows the batch that was just accepted
+    coming: asyncio.Task[list[Event]] | None = None  # what follows what is ready
     suspect: bool = False
     refused_in_a_row: int = 0
     attempt: int = 0
@@ -63,7 +64,6 @@ class Shipping:
         self,
         log_db: Database,
         ledger_db: Database,
-        prefix: str,
         report: Report,
         voice: Voice,
         stop: asyncio.Event,
@@ -71,7 +71,6 @@ class Shipping:
     ) -> None:
         self._log = log_db
         self._ledger = ledger_db
-        self._prefix = prefix
         self._report = report
         self._run = report.run
         self._voice = voice
@@ -94,7 +93,11 @@ class Shipping:
                 if self._stop.is_set() or time.monotonic() > self._ends:
                     self.defer(work.shipped, "the run ended before its backlog did")
                     return
-                more = await self._turn(work)
+                try:
+                    more = await self._turn(work)
+                finally:
+                    if not more or work.suspect or self._lanes.locked():  # what all who wait would keep has no bound
+                        await _forget(work)
             self._voice.progress(self._report)
             if more and work.waits_until > time.monotonic():
                 await self._pause(work.waits_until - time.monotonic())
@@ -108,31 +111,44 @@ class Shipping:
 
     async def _turn(self, work: Work) -> bool:
         """One request, or one move over events of which none is sent. False when the destination is done with."""
-        ahead, work.ahead = work.ahead, None
-        mapped = ahead or await self._read(work, work.seq)
-        if not mapped:
+        await self._read_on(work, 0)
+        if not work.ready:
             return False
-        piece = cut(mapped, work.splits[-1] if work.splits else MAX_BATCH_MESSAGES)
+        piece = cut(work.ready, work.splits[-1] if work.splits else MAX_BATCH_MESSAGES)
+        sends = any(item.wire for item in piece)
         if self._report.dry_run:
-            self._pass(work, piece, batches=int(any(item.wire for item in piece)))
+            work.shipped.batches += sends
+            _pass(work, piece, passage(piece))
             return True
         if not await self._lease(work):
             self.defer(work.shipped, "another run works on it")
             return False
         try:
-            if any(item.wire for item in piece):
+            if sends:
                 return await self._attempt(work, piece)
-            await ledger.move(self._ledger, work.cursor, self._run, passage(piece), _now())
+            passed = passage(piece)
+            await ledger.move(self._ledger, work.cursor, self._run, passed, _now())
         except LeaseLost:
             self.defer(work.shipped, "another run took it over")
             return False
-        self._pass(work, piece)
+        _pass(work, piece, passed)
         return True
 
-    async def _read(self, work: Work, after: int) -> list[Mapped]:
-        """The next run of events, mapped; the read is over when this returns."""
-        events = await log.run(self._log, work.app.app_key, after, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES)
-        return [map_event(event, work.app, work.destination, work.namespace, self._prefix) for event in events]
+    async def _read_on(self, work: Work, past: int) -> None:
+        """Have enough ready for a request after the first `past` events; while there is a lane to spare, what follows
+        is read meanwhile."""
+        rest = work.ready[past:]
+        if len(rest) < MAX_BATCH_MESSAGES and len(cut(rest)) == len(rest):
+            coming, work.coming = work.coming, None
+            after = work.ready[-1].event.seq if work.ready else work.seq
+            events = await (coming or self._events(work, after))
+            if events and not self._lanes.locked():
+                work.coming = asyncio.create_task(self._events(work, events[-1].seq))
+                await asyncio.sleep(0)  # it is with the reading thread now
+            work.ready += map(work.mapper.map, events)
+
+    async def _events(self, work: Work, after: int) -> list[Event]:
+        return await log.run(self._log, work.app.app_key, after, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES)
 
     async def _lease(self, work: Work) -> bool:
         """Hold the cursor for longer than any one attempt takes."""
@@ -161,16 +177,14 @@ class Shipping:
         began = time.monotonic()
         loop = asyncio.get_running_loop()
         sending = loop.run_in_executor(self._threads, self._send, work.host, work.write_key, messages, work.attempt)
-        ahead: list[Mapped] | None = None
-        if not self._lanes.locked():  # else there is enough to do, and what is kept for all who wait has no bound
-            ahead = await self._read(work, batch.last_seq)
+        if not self._lanes.locked():
+            await self._read_on(work, len(piece))
         reply = await sending
         crash.point("after_send")
         verdict = judge(reply)
         work.suspect = verdict.kind != "accepted" or time.monotonic() - began > SLOW_SECONDS
         work.shipped.batches += 1
         if verdict.kind == "accepted":
-            work.ahead = ahead
             return await self._accepted(work, batch, reply, piece)
         if verdict.kind == "content":
             return await self._refused(work, batch, reply, verdict, piece, len(messages))
@@ -231,20 +245,11 @@ class Shipping:
         self, work: Work, batch: Batch, answer: Answer, piece: Sequence[Mapped] = (), parked: Parked | None = None
     ) -> None:
         """Record an attempt's end and, for a piece that is done with, the cursor's move."""
-        moved = passage(piece, parked) if piece else None
-        await ledger.close_batch(self._ledger, work.cursor, self._run, batch.batch_id, answer, _now(), moved)
+        passed = passage(piece, parked) if piece else None
+        await ledger.close_batch(self._ledger, work.cursor, self._run, batch.batch_id, answer, _now(), passed)
         crash.point("after_close")
-        if piece:
-            self._pass(work, piece, parked=parked)
-
-    def _pass(self, work: Work, piece: Sequence[Mapped], parked: Parked | None = None, batches: int = 0) -> None:
-        """Count what the cursor has passed."""
-        shipped = work.shipped
-        work.seq = piece[-1].event.seq
-        shipped.batches += batches
-        shipped.suppressed += sum(1 for item in piece if item.suppressed)
-        shipped.parked += sum(1 for item in piece if item.parked is not None) + (parked is not None)
-        shipped.accepted += sum(1 for item in piece if item.wire) - (parked is not None)
+        if passed is not None:
+            _pass(work, piece, passed)
 
     async def _halt(self, work: Work, reason: str) -> None:
         """Pause a destination that is at fault: later runs send it one event first."""
@@ -254,6 +259,24 @@ class Shipping:
     def defer(self, shipped: Shipped, reason: str) -> None:
         shipped.deferred = reason
         self._voice.note("destination deferred", run=self._run, app=shipped.app, reason=reason)
+
+
+def _pass(work: Work, piece: Sequence[Mapped], passed: Passage) -> None:
+    """Count what the cursor has passed, and let go of it."""
+    work.seq = passed.seq
+    del work.ready[: len(piece)]
+    shipped = work.shipped
+    for (_, fate, _), count in passed.fates.items():
+        setattr(shipped, fate, getattr(shipped, fate) + count)
+
+
+async def _forget(work: Work) -> None:
+    """Keep nothing that can be read again."""
+    work.ready.clear()
+    if work.coming is not None:
+        work.coming.cancel()
+        await asyncio.gather(work.coming, return_exceptions=True)
+        work.coming = None
 
 
 def _now() -> int:

@@ -78,6 +78,12 @@ class Database:
             )
             return result
 
+    async def atomic(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `run`, in a transaction: what the function did is on disk when this returns, and undone when it raises."""
+        return await self.run(_in_transaction, function, *args, **kwargs)
+
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         await self._connection.executemany(sql, rows)
 
@@ -112,6 +118,24 @@ class Database:
                 # a begin perhaps, still runs. So the rollback queues up behind it, and looks only then.
                 await asyncio.shield(self._connection.rollback())
                 raise
+
+
+def _in_transaction(
+    connection: sqlite3.Connection,
+    function: Callable[Concatenate[sqlite3.Connection, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    connection.execute("begin immediate")
+    try:
+        result = function(connection, *args, **kwargs)
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+    return result
 
 
 def is_unwell(error: Exception) -> bool:

@@ -6,6 +6,8 @@ migration. Details are decoded only by whoever maps or shows the event.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -42,7 +44,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     user_id: str | None
     partner_anonymous_id: str | None
     suppressed: str | None
-    details: str
+    details: Details | None  # None: what is stored cannot be read
 
 
 # The columns of `events` in the order of Event's fields.
@@ -51,6 +53,21 @@ COLUMNS = ", ".join(Event.__struct_fields__)
 # A row on its way into the log: Event's fields without seq.
 NewRow = tuple[str, bytes, str, str, str, int, int, str, str, str | None, str | None, str | None, str]
 
-decode_events = msgspec.json.Decoder(list[Event]).decode
-decode_details = msgspec.json.Decoder(Details).decode
 encode_details = msgspec.json.Encoder().encode
+_decode_events = msgspec.json.Decoder(list[Event]).decode
+_decode_rows = msgspec.json.Decoder(list[list[Any]]).decode
+
+
+def decode_events(text: str) -> list[Event]:
+    """A run of events from a JSON array of their rows; one whose details are none has None for them."""
+    try:
+        return _decode_events(text)
+    except msgspec.ValidationError:
+        return [_event(row) for row in _decode_rows(text)]
+
+
+def _event(row: list[Any]) -> Event:
+    try:
+        return msgspec.convert(row, Event)
+    except msgspec.ValidationError:
+        return msgspec.convert([*row[:-1], None], Event)

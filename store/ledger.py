@@ -6,6 +6,7 @@ one transaction. A crash in between sends the same events again under the same i
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -113,74 +114,73 @@ async def release(db: Database, owner: str) -> None:
 
 
 async def open_batch(db: Database, app_key: str, destination_id: str, batch: Batch, now: int) -> None:
-    async with db.transaction():
-        await db.execute(
-            """/* ledger.open_batch */
-            insert into batches (app_key, batch_id, destination_id, run_id, attempt, first_seq, last_seq, events, bytes,
-              opened_at, outcome)
-            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')""",
-            (
-                app_key,
-                batch.batch_id,
-                destination_id,
-                batch.run_id,
-                batch.attempt,
-                batch.first_seq,
-                batch.last_seq,
-                batch.events,
-                batch.bytes,
-                now,
-            ),
-        )
+    """Record an attempt before it reaches the wire."""
+    b = batch
+    row = (app_key, b.batch_id, destination_id, b.run_id, b.attempt, b.first_seq, b.last_seq, b.events, b.bytes, now)
+    await db.atomic(sqlite3.Connection.execute, _OPEN, row)
+
+
+_OPEN = """/* ledger.open_batch */
+    insert into batches (app_key, batch_id, destination_id, run_id, attempt, first_seq, last_seq, events, bytes,
+      opened_at, outcome)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')"""
 
 
 async def close_batch(
     db: Database, held: Cursor, owner: str, batch_id: str, answer: Answer, now: int, passage: Passage | None = None
 ) -> None:
     """Record how an attempt ended and, with a passage, move the cursor: together, or not at all."""
-    async with db.transaction():
-        await db.execute(
-            """/* ledger.close_batch */
-            update batches
-            set outcome = ?, status = ?, detail = ?, closed_at = ?
-            where app_key = ? and batch_id = ? and outcome = 'open'""",
-            (answer.outcome, answer.status, answer.detail, now, held.app_key, batch_id),
-        )
-        if passage is not None:
-            await _move(db, held, owner, passage, now)
+    await db.atomic(_close, held, owner, batch_id, answer, now, passage)
+
+
+def _close(
+    connection: sqlite3.Connection,
+    held: Cursor,
+    owner: str,
+    batch_id: str,
+    answer: Answer,
+    now: int,
+    passage: Passage | None,
+) -> None:
+    connection.execute(_CLOSE, (answer.outcome, answer.status, answer.detail, now, held.app_key, batch_id))
+    if passage is not None:
+        _move(connection, held, owner, passage, now)
+
+
+_CLOSE = """/* ledger.close_batch */
+    update batches
+    set outcome = ?, status = ?, detail = ?, closed_at = ?
+    where app_key = ? and batch_id = ? and outcome = 'open'"""
 
 
 async def move(db: Database, held: Cursor, owner: str, passage: Passage, now: int) -> None:
     """Move the cursor over events of which none was sent."""
-    async with db.transaction():
-        await _move(db, held, owner, passage, now)
+    await db.atomic(_move, held, owner, passage, now)
 
 
-async def _move(db: Database, held: Cursor, owner: str, passage: Passage, now: int) -> None:
+def _move(connection: sqlite3.Connection, held: Cursor, owner: str, passage: Passage, now: int) -> None:
     """Forward only, and only by the run that holds the lease."""
-    moved = await db.execute(
-        """/* ledger.move */
-        update cursors
-        set seq = ?
-        where app_key = ? and destination_id = ? and seq < ? and lease_owner = ?""",
-        (passage.seq, held.app_key, held.destination_id, passage.seq, owner),
-    )
-    if moved != 1:
+    keys = held.app_key, held.destination_id
+    if connection.execute(_MOVE, (passage.seq, *keys, passage.seq, owner)).rowcount != 1:
         raise LeaseLost(f"another run moved the cursor of {held.app_key}")
-    await db.execute_many(
-        """/* ledger.tally */
-        insert into tallies (app_key, destination_id, hour, fate, reason, n)
-        values (?, ?, ?, ?, ?, ?)
-        on conflict (app_key, destination_id, hour, fate, reason) do update
-        set n = tallies.n + excluded.n""",
-        [(held.app_key, held.destination_id, *fate, n) for fate, n in passage.fates.items()],
-    )
-    await db.execute_many(
-        """/* ledger.park */
-        insert into parked (app_key, destination_id, seq, message_id, reason, detail, parked_at)
-        values (?, ?, ?, ?, ?, ?, ?)""",
-        [(held.app_key, held.destination_id, *item, now) for item in passage.parked],
-    )
+    connection.executemany(_TALLY, [(*keys, *fate, n) for fate, n in passage.fates.items()])
+    connection.executemany(_PARK, [(*keys, *item, now) for item in passage.parked])
+
+
+_MOVE = """/* ledger.move */
+    update cursors
+    set seq = ?
+    where app_key = ? and destination_id = ? and seq < ? and lease_owner = ?"""
+
+_TALLY = """/* ledger.tally */
+    insert into tallies (app_key, destination_id, hour, fate, reason, n)
+    values (?, ?, ?, ?, ?, ?)
+    on conflict (app_key, destination_id, hour, fate, reason) do update
+    set n = tallies.n + excluded.n"""
+
+_PARK = """/* ledger.park */
+    insert into parked (app_key, destination_id, seq, message_id, reason, detail, parked_at)
+    values (?, ?, ?, ?, ?, ?, ?)"""
 
 
 class LeaseLost(Exception):

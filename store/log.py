@@ -84,26 +84,19 @@ async def commit(db: Database, entries: Sequence[Entry], carried: Counter[Tally]
 
     A row that the log cannot hold is found by bisection and left out. Raises sqlite3.Error when the store is unwell.
     """
-    return await db.run(_commit, entries, carried)
+    return await db.atomic(_commit, entries, carried)
 
 
 def _commit(connection: sqlite3.Connection, entries: Sequence[Entry], carried: Counter[Tally]) -> Committed:
     rows = [row for entry in entries for row in entry.rows]
-    connection.execute("/* log.commit */ begin immediate")
-    try:
-        stored, unstorable = _append(connection, rows, 0)
-        known = stored + len(unstorable) < len(rows)
-        duplicates = _duplicates(connection, rows, unstorable, stored) if known else set()
-        counts = _counted(entries, duplicates, unstorable)
-        connection.executemany(_SEE_VISITOR, [visitor for entry in entries for visitor in entry.visitors])
-        kept = [rejection for entry in entries for rejection in entry.rejections if rejection.body is not None]
-        connection.executemany(_REJECT, kept)
-        connection.executemany(_TALLY, [(*key, n) for key, n in chain(counts.items(), carried.items())])
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
+    stored, unstorable = _append(connection, rows, 0)
+    known = stored + len(unstorable) < len(rows)
+    duplicates = _duplicates(connection, rows, unstorable, stored) if known else set()
+    counts = _counted(entries, duplicates, unstorable)
+    connection.executemany(_SEE_VISITOR, [visitor for entry in entries for visitor in entry.visitors])
+    kept = [rejection for entry in entries for rejection in entry.rejections if rejection.body is not None]
+    connection.executemany(_REJECT, kept)
+    connection.executemany(_TALLY, [(*key, n) for key, n in chain(counts.items(), carried.items())])
     return Committed(duplicates, unstorable, counts)
 
 
@@ -237,22 +230,29 @@ async def run(db: Database, app_key: str, after: int, limit: int, most_bytes: in
     that many characters, so that a run of large events is no larger in memory than one of small ones.
 
     SQLite puts the whole run into one JSON text, without the interpreter's lock; row by row the reading thread would
-    ask for that lock again with every row.
+    ask for that lock again with every row. Details that are no JSON come as null.
     """
-    return decode_events(await db.run(_run, app_key, after, limit, most_bytes))
+    text = await db.run(_run, _RUN, app_key, after, limit, most_bytes)
+    try:
+        return decode_events(text)
+    except msgspec.DecodeError:
+        return decode_events(await db.run(_run, _RUN_CHECKED, app_key, after, limit, most_bytes))
 
 
-def _run(connection: sqlite3.Connection, app_key: str, after: int, limit: int, most_bytes: int | None) -> str:
+def _run(
+    connection: sqlite3.Connection, select: str, app_key: str, after: int, limit: int, most_bytes: int | None
+) -> str:
     if most_bytes is not None:
         size = connection.execute(_RUN_SIZE, (app_key, after, limit)).fetchone()[0]
         if size is not None and size > most_bytes:
             limit = connection.execute(_RUN_FITTING, (app_key, after, limit, most_bytes)).fetchone()[0]
-    text: str = connection.execute(_RUN, (app_key, after, limit)).fetchone()[0]
+    text: str = connection.execute(select, (app_key, after, limit)).fetchone()[0]
     return text
 
 
+_TOLD = COLUMNS.removesuffix(", details").replace("message_id", "lower(hex(message_id))")
 _RUN = f"""/* log.run */
-    select json_group_array(json_array({COLUMNS.replace("message_id", "lower(hex(message_id))")}))
+    select '[' || coalesce(group_concat(rtrim(json_array({_TOLD}), ']') || ',' || details || ']'), '') || ']'
     from (
       select {COLUMNS}
       from events
@@ -260,6 +260,7 @@ _RUN = f"""/* log.run */
       order by seq
       limit ?
     )"""  # noqa: S608 - our own column names
+_RUN_CHECKED = _RUN.replace("|| details ||", "|| case when json_valid(details) then details else 'null' end ||")
 
 _RUN_SIZE = """/* log.run_size */
     select sum(length(details))

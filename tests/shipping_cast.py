@@ -72,7 +72,7 @@ def an_event(name: str = "page_view", details: Details | None = None, seq: int =
     told |= fields
     if isinstance(told["message_id"], bytes):
         told["message_id"] = told["message_id"].hex()
-    return Event(seq=seq, name=name, details=encode_details(details).decode(), **told)
+    return Event(seq=seq, name=name, details=details, **told)
 
 
 def an_app(**fields: Any) -> App:
@@ -176,7 +176,8 @@ class Installation:
             ids.append(str(uuid.UUID(int=self._made, version=4)))
             owned = event.partner_key if event.partner_key != "owner" else partner
             fresh = {"app_key": app, "message_id": uuid.UUID(ids[-1]).bytes, "partner_key": owned}
-            rows.append(msgspec.structs.astuple(msgspec.structs.replace(event, **fresh))[1:])
+            told = msgspec.structs.astuple(msgspec.structs.replace(event, **fresh))[1:-1]
+            rows.append((*told, encode_details(event.details).decode()))
 
         async def store() -> None:
             async with await open_writer(self.data_dir, "log") as db:

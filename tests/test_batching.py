@@ -1,7 +1,6 @@
 """Which events go into one request, and what is recorded when the cursor passes them."""
 
 import json
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,13 +9,12 @@ from hypothesis import strategies as st
 from shipping_cast import a_destination, an_app, an_event
 
 from exporter.batching import cut, passage
-from exporter.mapping import Mapped, map_event
+from exporter.mapping import Mapped, Mapper
 from store.errors import Refused
 from store.event import Details
 from store.ledger import Fate, Parked
 
 HOUR = 492_012  # since 1970, of the cast's noon
-NAMESPACE = uuid.UUID("6f1d2c3a-8b4e-5f60-9a7b-1c2d3e4f5061")
 KEY = "WRITEKEYOFTHEOWNERSCHARTS0000001"
 
 
@@ -105,7 +103,7 @@ def test_the_bytes_on_the_wire_are_never_more_than_were_counted(texts: list[str]
         an_event(seq=seq, details=Details(url="https://market.example/", title=text))
         for seq, text in enumerate(texts * times, 1)
     ]
-    run = [map_event(event, an_app(), a_destination(), NAMESPACE, "MPAC") for event in events]
+    run = list(map(Mapper(an_app(), a_destination(), "MPAC").map, events))
     piece = cut(run)
     envelope = json.dumps({"batch": [], "sentAt": "2026-02-16T13:00:00.000+00:00", "writeKey": KEY})
     body = b",".join(item.wire for item in piece)

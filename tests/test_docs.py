@@ -18,10 +18,10 @@ import pytest
 
 from collector.directory import Directory
 from collector.doors.listing import Facts, Judge
-from exporter.mapping import map_event
+from exporter.mapping import Mapper
 from store import registry
 from store.database import open_writer
-from store.event import Event
+from store.event import Details, Event
 from store.registry import App, Destination
 from store.secrets import Vault
 
@@ -120,7 +120,7 @@ def example(name: str) -> Any:
 
 def message(event: Event, app: App, profile: str) -> Any:
     destination = Destination(app.app_key, str(DESTINATION), "us", profile, False, b"", "", 0)
-    return json.loads(map_event(event, app, destination, DESTINATION, "MPAC").wire)
+    return json.loads(Mapper(app, destination, "MPAC").map(event).wire)
 
 
 @pytest.fixture
@@ -137,15 +137,15 @@ def judged(tmp_path: Path) -> tuple[Event, App]:
             judge = Judge(directory, Vault("a secret key of tests, not short"), "required")
             arrivals = judge.judge_clean(body, Facts(RECEIVED_AT, AGENT, "en-GB"))
             assert arrivals is not None
-            app_key, message_id, *rest = arrivals[0].row
-            return Event(1, app_key, message_id.hex(), *rest), app
+            app_key, message_id, *rest, details = arrivals[0].row
+            return Event(1, app_key, message_id.hex(), *rest, msgspec.json.decode(details, type=Details)), app
 
     return asyncio.run(judge())
 
 
 def test_the_example_is_stored_as_the_page_says(judged: tuple[Event, App]) -> None:
     event, _ = judged
-    assert json.loads(event.details) == example("stored")
+    assert msgspec.to_builtins(event.details) == example("stored")
     assert event.partner_anonymous_id == "visitor-17"
 
 
@@ -164,6 +164,6 @@ def test_the_example_of_an_install_leaves_as_the_page_says(judged: tuple[Event, 
         source="server",
         occurred_at=RECEIVED_AT + 60_000,
         user_id="0efffdf9a0db5f80d0927f9c0d269e8089c72df8",
-        details="{}",
+        details=Details(),
     )
     assert message(install, app, "mpac") == example("install")

@@ -63,12 +63,12 @@ def test_any_other_text_is_stored_as_a_uuid_made_of_it_and_the_app_and_kept(text
 
 
 def test_a_destination_gets_a_constant_id_of_its_own_for_each_event() -> None:
-    one, other = uuid.UUID(int=1), uuid.UUID(int=2)
+    one, other = (ids.destination_message_ids(uuid.UUID(int=number)) for number in (1, 2))
     event = bytes(range(16)).hex()
-    assert ids.destination_message_id(one, event) == "b3fd6c2d-ce0a-54e8-bf39-ae030e57f021"
-    assert ids.destination_message_id(one, event) == ids.destination_message_id(one, event)
-    assert ids.destination_message_id(one, event) != ids.destination_message_id(other, event)
-    assert ids.destination_message_id(one, event) != ids.destination_message_id(one, event[::-1])
+    assert one(event) == "b3fd6c2d-ce0a-54e8-bf39-ae030e57f021"
+    assert one(event) == one(event)
+    assert one(event) != other(event)
+    assert one(event) != one(event[::-1])
 
 
 @pytest.mark.parametrize("text", ["", "a" * 39, "a" * 41, "A" * 40, "g" * 40, "a" * 40 + "\n", "\u0661" * 40])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from store import log
 from store.database import Database, open_writer
+from store.event import Details
 from store.log import Committed, Entry, Rejection, Tally, Visitor
 
 HOUR = 472_222
@@ -265,6 +266,16 @@ def test_a_run_ends_with_the_event_that_fills_the_memory_it_may_take(cast: Cast)
     commit(cast, entry(*(row(n, details="x" * 100) for n in range(10))))
     assert len(in_log(cast, lambda db: log.run(db, "com.owner.charts", 0, 10, most_bytes=250))) == 3
     assert len(in_log(cast, lambda db: log.run(db, "com.owner.charts", 0, 10, most_bytes=0))) == 1
+
+
+@pytest.mark.parametrize("broken", ["", "not json", "[]", '{"query": {"a": 1}}', '{"url": 7}', '{"url": "' + "[" * 9])
+def test_details_that_cannot_be_read_are_none_and_their_neighbours_are_whole(cast: Cast, broken: str) -> None:
+    commit(cast, entry(row(1), row(2, details=broken), row(3)))
+    events = in_log(cast, lambda db: log.run(db, "com.owner.charts", 0, 10))
+    assert [event.seq for event in events] == [1, 2, 3]
+    assert events[1].details is None
+    assert isinstance(events[0].details, Details)
+    assert isinstance(events[2].details, Details)
 
 
 def test_the_heads_are_the_newest_seq_of_every_app(cast: Cast) -> None:

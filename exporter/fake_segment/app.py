@@ -80,6 +80,9 @@ def serve(port: int, host: str = "127.0.0.1", announce: Callable[[str], object] 
         timeout_graceful_shutdown=1,
     )
     app.state.server = Server(config)
-    listener = socket.create_server((host, port), backlog=config.backlog)
-    announce(f"http://{host}:{listener.getsockname()[1]}")
-    app.state.server.run(sockets=[listener])
+    with socket.socket() as place:  # holds the port, so that nobody has taken it when a refusing fake comes back
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind((host, port))
+        listener = socket.create_server(place.getsockname(), backlog=config.backlog)
+        announce(f"http://{host}:{listener.getsockname()[1]}")
+        app.state.server.run(sockets=[listener])
