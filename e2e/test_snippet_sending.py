@@ -58,6 +58,18 @@ def test_a_request_is_plain_text_and_causes_no_preflight(page: Page, recorder: R
     assert re.fullmatch(r'\{"sentAt":\d{13},"events":\[\{.*\}\]\}', post.body)
 
 
+def test_what_a_fetch_has_delivered_no_beacon_sends_again(page: Page, recorder: Recorder) -> None:
+    page.add_init_script("window.beacons = 0; navigator.sendBeacon = () => { window.beacons++; return true; }")
+    page.goto(recorder.listing(CTA))
+    recorder.wait_for("page_view")
+    page.click("#trial")
+    recorder.wait_for("cta_click")
+    page.wait_for_timeout(300)
+
+    assert page.evaluate("beacons") == 0
+    assert {post.headers["sec-fetch-mode"] for post in recorder.posts} == {"cors"}
+
+
 def test_cookies_go_with_a_request_to_another_host_of_the_site(page: Page, recorder: Recorder) -> None:
     page.context.add_cookies([{"name": "known", "value": "1", "domain": ".market.test", "path": "/"}])
     recorder.listing(src=recorder.url("/js/footfall.js", "collect.market.test"))

@@ -283,17 +283,13 @@
 
     const listen = (/** @type {Event} */ event) => quietly(() => notice(event));
 
-    for (const type of ['auxclick', 'visibilitychange', 'click', 'popstate', 'keydown', 'pageshow', 'online']) {
+    for (const type of ['auxclick', 'visibilitychange', 'click', 'keydown', 'pageshow', 'online']) {
       addEventListener(type, listen, true);
     }
 
-    for (const method of /** @type {const} */ (['replaceState', 'pushState'])) {
-      const original = history[method];
-      history[method] = (...change) => {
-        original.apply(history, change);
-        quietly(look);
-      };
-    }
+    const { navigation } = /** @type {any} */ (window); // before 2026 not in all browsers, or an element with that id
+    if (navigation?.currentEntry) navigation.addEventListener('currententrychange', listen);
+    else setInterval(quietly, 400, look);
 
     quietly(() => {
       for (const call of stub.q.splice(0)) api(...call);
