@@ -18,7 +18,7 @@ from store import log
 
 PAIRS = 5
 SECONDS = 4.0
-CONNECTIONS = 128
+CONNECTIONS = 256
 BATCH = 20
 STORED = 5_000_000
 

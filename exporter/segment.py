@@ -1,9 +1,10 @@
 """The only module that talks to Segment: one batch, one request, through segment-analytics-python's own session.
 
 The package's threaded client is not used: its queue, its retries and its silent losses live there. Nor is its `post`,
-which encodes every message once more; a test holds that the same request leaves. The session is shared by all callers,
-so it is made to keep no cookies, to read no environment (a .netrc would replace the key), to follow no redirect with
-the key in hand, and to read no answer without end: requests waits for the next byte, not for the last.
+which encodes every message once more; a test holds that the same request leaves. A request goes straight to the
+session's adapter, because the session would keep cookies, read the environment (a .netrc would replace the key) and
+follow redirects with the key in hand. The adapter reads no answer without end: requests waits for the next byte, not
+for the last.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from http.cookiejar import DefaultCookiePolicy
 from io import BytesIO
 from typing import Any
 
@@ -38,8 +38,6 @@ def prepare(connections: int) -> None:
         raise ConfigError(f"segment-analytics-python is {VERSION}; this exporter is written for {LIBRARY['version']}")
     logging.getLogger("segment").setLevel(logging.CRITICAL)  # at DEBUG it prints whole bodies with their keys
     session = library._session
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = Bounded(pool_connections=connections, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
@@ -72,6 +70,7 @@ def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> 
     envelope = msgspec.json.encode({"sentAt": sent_at, "writeKey": write_key})
     body = b"".join((envelope[:-1], b',"batch":[', b",".join(messages), b"]}"))
     headers = {
+        **library._session.headers,
         "Content-Type": "application/json",
         "User-Agent": f"analytics-python/{VERSION}",
         "Authorization": "Basic " + base64.b64encode(f"{write_key}:".encode()).decode(),
@@ -79,9 +78,8 @@ def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> 
     if attempt > 1:
         headers["X-Retry-Count"] = str(attempt - 1)
     try:
-        response = library._session.post(
-            f"{host}/v1/batch", data=body, headers=headers, timeout=TIMEOUT_SECONDS, allow_redirects=False
-        )
+        request = requests.Request("POST", f"{host}/v1/batch", headers=headers, data=body).prepare()
+        response = library._session.get_adapter(request.url).send(request, timeout=TIMEOUT_SECONDS)
     except Exception as error:  # whatever requests makes of a strange answer, the other destinations go on
         return Reply(error=type(error).__name__, sent=not _never_connected(error))
     return _reply(response, write_key)
