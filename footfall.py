@@ -322,6 +322,29 @@ def token_add(name: str, scopes: tuple[str, ...], more: tuple[str, ...], as_json
 
 
 @main.group()
+def secret() -> None:
+    """The secret key, under which the partners' write keys are stored."""
+
+
+@secret.command("rotate")
+@click.option("--new-ids", is_flag=True, help="The key of the user ids is gone: every visitor gets a new id.")
+@as_json
+def secret_rotate(new_ids: bool, as_json: bool) -> None:
+    """Encrypt every stored write key under the first secret key of several.
+
+    Example: footfall secret rotate
+    """
+    from store.rotation import Rotated, rotate
+    from store.secrets import Vault
+    from store.settings import load
+
+    async def work(db: Any) -> Rotated:
+        return await rotate(db, Vault(load().secret_key), _now(), new_ids)
+
+    _show(msgspec.structs.asdict(_run(_in_registry(work))), as_json)
+
+
+@main.group()
 def visitor() -> None:
     """Signed-in visitors of listing pages."""
 

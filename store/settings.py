@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from store.errors import ConfigError
+from store.ring import IDS, lines_of, ring_of
 
 PREFIX = "FOOTFALL_"
 TEST_PREFIX = "FOOTFALL_TEST"
@@ -114,9 +115,13 @@ def _prefix(text: str) -> str:
 
 
 def _secret(text: str) -> str:
-    if len(text) < 32 or text.lower() in EXAMPLE_SECRETS or len(set(text)) < 8:
-        raise ValueError("at least 32 characters that nobody can guess, e.g. of: openssl rand -hex 32")
-    return text
+    """The secret key, or several: one a line, as store/ring.py reads them."""
+    lines = lines_of(text)
+    for key in [line.removeprefix(IDS).strip() for line in lines] or [""]:
+        if len(key) < 32 or key.lower() in EXAMPLE_SECRETS or len(set(key)) < 8:
+            raise ValueError("at least 32 characters that nobody can guess, e.g. of: openssl rand -hex 32")
+    ring_of("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _database_url(text: str) -> str:
