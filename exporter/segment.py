@@ -1,10 +1,9 @@
-"""The only module that talks to Segment: one batch, one request, through segment-analytics-python's own session.
+"""What talks to Segment: one batch, one request, through segment-analytics-python's own session.
 
 The package's threaded client is not used: its queue, its retries and its silent losses live there. Nor is its `post`,
 which encodes every message once more; a test holds that the same request leaves. A request goes straight to the
 session's adapter, because the session would keep cookies, read the environment (a .netrc would replace the key) and
-follow redirects with the key in hand. The adapter reads no answer without end: requests waits for the next byte, not
-for the last.
+follow redirects with the key in hand.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from io import BytesIO
-from typing import Any
 
 import msgspec
 import requests
@@ -23,13 +20,12 @@ import urllib3
 from segment.analytics import request as library
 from segment.analytics.version import VERSION
 
+from exporter.adapters import Bounded, Forbidden
 from exporter.mapping import LIBRARY
 from exporter.verdict import Reply, retry_after
 from store.errors import ConfigError
 
 TIMEOUT_SECONDS = (10.0, 15.0)  # to connect and, again, to get the body out; to wait for the next bytes of an answer
-ANSWER_SECONDS = 15.0
-ANSWER_BYTES = 65_536
 
 
 def prepare(connections: int) -> None:
@@ -43,25 +39,13 @@ def prepare(connections: int) -> None:
     session.mount("http://", adapter)
 
 
-class Bounded(requests.adapters.HTTPAdapter):
-    """Reads the beginning of an answer, which says it all, within a deadline for the whole."""
-
-    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
-        response = super().send(*args, **kwargs)
-        deadline, pieces, size = time.monotonic() + ANSWER_SECONDS, [], 0
-        while size < ANSWER_BYTES and (piece := response.raw.read1(ANSWER_BYTES - size, decode_content=True)):
-            pieces.append(piece)
-            size += len(piece)
-            if time.monotonic() > deadline:
-                response.raw.close()
-                raise requests.ReadTimeout("the answer does not end")
-        if size >= ANSWER_BYTES:
-            response.raw.close()
-        response.raw = BytesIO(b"".join(pieces))
-        return response
-
-
-def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> Reply:
+def send(
+    host: str,
+    write_key: str,
+    messages: Sequence[bytes],
+    attempt: int,
+    adapter: requests.adapters.BaseAdapter | None = None,
+) -> Reply:
     """Send one batch of encoded messages and say what came back; never raises for what the network does.
 
     `sentAt` is made anew for each attempt, because Segment corrects the time of every event by it.
@@ -79,7 +63,10 @@ def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> 
         headers["X-Retry-Count"] = str(attempt - 1)
     try:
         request = requests.Request("POST", f"{host}/v1/batch", headers=headers, data=body).prepare()
-        response = library._session.get_adapter(request.url).send(request, timeout=TIMEOUT_SECONDS)
+        way = adapter or library._session.get_adapter(request.url)
+        response = way.send(request, timeout=TIMEOUT_SECONDS)
+    except Forbidden as refusal:
+        return Reply(forbidden=str(refusal), sent=False)
     except Exception as error:  # whatever requests makes of a strange answer, the other destinations go on
         return Reply(error=type(error).__name__, sent=not _never_connected(error))
     return _reply(response, write_key)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from store.endpoint import Allowed, allowed
 from store.errors import ConfigError
 from store.ring import IDS, lines_of, ring_of
 
@@ -39,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ingest_path: str = "/e"
     consent: str = "assumed"
     retention_days: int = 90
+    allowed_destinations: Allowed = Allowed()
 
     def segment_url(self, region: str) -> str:
         return self.segment_url_eu if region == "eu" else self.segment_url_us
@@ -141,6 +143,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "ingest_path": _path,
     "consent": _choice("required", "assumed"),
     "retention_days": _days,
+    "allowed_destinations": allowed,
 }
 
 

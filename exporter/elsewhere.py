@@ -1,0 +1,28 @@
+"""Destinations that are not Segment: whatever takes the same requests at an address that the partner gave.
+
+The same request leaves on another way, one that connects to checked addresses alone (exporter/adapters.py).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+
+import msgspec
+
+from exporter import segment
+from exporter.adapters import Guarded, Resolve
+from exporter.verdict import Reply
+from store.endpoint import Allowed
+
+
+class Elsewhere:
+    """The sender for destinations with a URL, for up to `connections` requests at once."""
+
+    def __init__(self, permitted: Allowed, connections: int, resolve: Resolve = socket.getaddrinfo) -> None:
+        self._adapter = Guarded(permitted, resolve, pool_connections=connections, pool_maxsize=connections)
+
+    def send(self, host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> Reply:
+        """As segment.send."""
+        reply = segment.send(host, write_key, messages, attempt, adapter=self._adapter)
+        return msgspec.structs.replace(reply, elsewhere=True)
