@@ -17,10 +17,10 @@ from store.endpoint import Allowed
 
 
 class Elsewhere:
-    """The sender for destinations with a URL, for up to `connections` requests at once."""
+    """The sender for one destination with a URL."""
 
-    def __init__(self, permitted: Allowed, connections: int, resolve: Resolve = socket.getaddrinfo) -> None:
-        self._adapter = Guarded(permitted, resolve, pool_connections=connections, pool_maxsize=connections)
+    def __init__(self, permitted: Allowed, resolve: Resolve = socket.getaddrinfo) -> None:
+        self._adapter = Guarded(permitted, resolve)
 
     def send(self, host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> Reply:
         """As segment.send."""

@@ -150,6 +150,8 @@ def refusal(scheme: str, host: str, port: int, address: Address, permitted: Allo
     if (host, port) in permitted.hosts:
         local = scheme == "https" or address.is_loopback
         return "" if local else f"{address} is not this machine, so plain http is refused"
+    if scheme != "https" or port != HTTPS_PORT:
+        return f"{host}:{port} is not permitted"
     if address in METADATA:
         return f"{address} is where a cloud keeps its credentials"
     if any(address in network for network in permitted.networks):

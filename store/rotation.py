@@ -56,5 +56,5 @@ async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) ->
             renewed += 1
         rotated = Rotated(len(rows), renewed)
         detail = f"{rotated.renewed} of {rotated.write_keys} write keys{', new ids' if new_ids else ''}"
-        await registry._audit(db, now, "secret.rotate", "secret key", detail)
+        await registry.audit(db, now, "secret.rotate", "secret key", detail)
     return rotated

@@ -35,6 +35,7 @@ class Vault:
         self._user_id_key = derived(ring.ids, "user-id")
         self._anonymous_id_key = derived(ring.ids, "anonymous-id")
         self._fingerprint_key = derived(ring.ids, "fingerprint")
+        self._code_key = derived(ring.ids, "connection-code")
         fernets = [Fernet(base64.urlsafe_b64encode(derived(key, "encryption"))) for key in ring.keys]
         self._newest, self._all = fernets[0], MultiFernet(fernets)
         oldest_first = [derived(key, "visitor-token") for key in reversed(ring.keys)]
@@ -70,6 +71,10 @@ class Vault:
     def fingerprint(self, text: str) -> str:
         """Tells that two secrets are equal without showing either."""
         return hashed(self._fingerprint_key, text)[:16]
+
+    def code_hash(self, destination_id: str, code: str) -> str:
+        """What is kept of a code that a person is to read at one destination."""
+        return hashed(self._code_key, f"{destination_id}\n{code}")
 
     def sign_visitor(self, account_id: str, app_key: str) -> str:
         """The `data-user` token for one visitor on one app's listing, made by the page's server."""

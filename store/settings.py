@@ -21,6 +21,8 @@ from store.errors import ConfigError
 from store.ring import IDS, lines_of, ring_of
 
 PREFIX = "FOOTFALL_"
+SEGMENT_US = "https://api.segment.io"
+SEGMENT_EU = "https://events.eu1.segmentapis.com"
 TEST_PREFIX = "FOOTFALL_TEST"
 EXAMPLE_SECRETS = frozenset({"change-me", "changeme", "secret", "your-secret-key", "0123456789abcdef0123456789abcdef"})
 
@@ -35,8 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: frozenset[str] = frozenset()
     cookie_domain: str | None = None
     event_prefix: str = "MPAC"
-    segment_url_us: str = "https://api.segment.io"
-    segment_url_eu: str = "https://events.eu1.segmentapis.com"
+    segment_url_us: str = SEGMENT_US
+    segment_url_eu: str = SEGMENT_EU
     ingest_path: str = "/e"
     consent: str = "assumed"
     retention_days: int = 90

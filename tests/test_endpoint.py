@@ -274,8 +274,14 @@ def test_plain_http_goes_to_this_machine_alone_whatever_its_name_says() -> None:
         post(Guarded(HOUSE, Resolver("127.0.0.1")), "http://localhost:8001")
 
 
+@pytest.mark.parametrize("url", ["https://events.partner.example:8443", "http://events.partner.example"])
+def test_a_permission_that_was_taken_back_holds_for_what_is_stored_already(url: str) -> None:
+    with pytest.raises(Forbidden, match="is not permitted"):
+        post(Guarded(NOBODY, Resolver("8.8.8.8")), url)
+
+
 def test_what_was_refused_is_told_and_pauses_the_destination() -> None:
-    reply = Elsewhere(NOBODY, 1, Resolver("10.0.0.1")).send("https://events.partner.example", KEY, [b"{}"], 1)
+    reply = Elsewhere(NOBODY, Resolver("10.0.0.1")).send("https://events.partner.example", KEY, [b"{}"], 1)
     assert reply == Reply(forbidden="10.0.0.1 is private", sent=False, elsewhere=True)
     verdict = judge(reply)
     assert (verdict.kind, verdict.detail) == ("destination", "its address is refused: 10.0.0.1 is private")

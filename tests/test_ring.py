@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import footfall
-from store import registry
+from store import destinations
 from store.database import Database, open_writer
+from store.destinations import Change
 from store.errors import ConfigError
-from store.registry import Change
 from store.ring import Ring, ring_of
 from store.rotation import Rotated, rotate
 from store.secrets import Vault, derived
@@ -58,7 +58,7 @@ def stored(cast: Cast) -> Cast:
             ("com.owner.charts", Change(segment_write_key=KEY, new_source=True)),
             ("com.stranger.notes", Change(segment_write_key=OTHER_KEY)),
         ]:
-            await registry.set_destination(db, cast.vault, 7, app, change, start_seq=0)
+            await destinations.set_destination(db, cast.vault, 7, app, change, start_seq=0)
 
     in_registry(cast, fill)
     return cast
