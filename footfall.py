@@ -454,7 +454,8 @@ def park_show(key: str, seq: int) -> None:
     from exporter.parking import stored
     from store.settings import load
 
-    _print(_run(stored(load().data_dir, key, seq)))
+    found = _run(stored(load().data_dir, key, seq))
+    _print({name: getattr(found, name) for name in found.__struct_fields__})
 
 
 def _park_action(action: Literal["release", "drop"], key: str, seqs: tuple[int, ...], every: bool, name: str) -> None:
