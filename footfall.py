@@ -583,7 +583,8 @@ def _show(values: dict[str, Any], as_json: bool) -> None:
         _print(values)
     else:
         for name, value in values.items():
-            click.echo(f"{name:<18} {value}")
+            if value not in ("", None):
+                click.echo(f"{name:<18} {value}")
 
 
 def _print(value: Any) -> None:
