@@ -9,10 +9,14 @@ follow redirects with the key in hand.
 from __future__ import annotations
 
 import base64
+import json
 import logging
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from urllib.parse import quote
 
 import msgspec
 import requests
@@ -73,12 +77,24 @@ def send(
 
 
 def _reply(response: requests.Response, write_key: str) -> Reply:
-    """What an answer says; a key that it echoes, plain or as it went in the header, is taken out."""
-    body = response.content.decode(errors="replace")
-    for secret in (write_key, base64.b64encode(f"{write_key}:".encode()).decode()):
-        body = body.replace(secret, "[write key]")
+    """What an answer says; a key that it echoes, however it is written, is taken out."""
+    body = _forms(write_key).sub("[write key]", response.content.decode(errors="replace"))
     asked = retry_after(response.headers.get("Retry-After", ""), time.time())
     return Reply(response.status_code, body.strip(), asked)
+
+
+@lru_cache(maxsize=1024)
+def _forms(write_key: str) -> re.Pattern[str]:
+    """A key as an answer may repeat it: as it is, as it went in the header, or either of them in JSON or a URL."""
+    plain = [
+        write_key,
+        base64.b64encode(f"{write_key}:".encode()).decode(),
+        base64.b64encode(write_key.encode()).decode(),
+    ]
+    forms = {form.rstrip("=") for form in plain}
+    forms |= {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in forms for ascii_only in (True, False)}
+    forms |= {form.replace("/", "\\/") for form in forms} | {quote(form, safe="") for form in forms}
+    return re.compile("|".join(re.escape(form) + "=*" for form in sorted(forms, key=len, reverse=True)), re.IGNORECASE)
 
 
 def _never_connected(error: Exception) -> bool:
