@@ -75,6 +75,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._served = cycle
         super()._start_asgi_task(cycle, app)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """A tunnel (CONNECT) is answered like any method that is none of ours, and nothing behind it is read; uvicorn
+        would log two lines of advice on WebSockets each time."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
     def on_body(self, body: bytes) -> None:
         self._overhead = 0
         super().on_body(body)
