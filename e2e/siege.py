@@ -79,7 +79,7 @@ class Siege:
         return received
 
     def ask(self, method: str, target: str, body: bytes = b"", *lines: str | bytes) -> Answer:
-        """Send bytes as they are; all that comes back until the other side closes, which it must."""
+        """One request on a connection of its own. `lines` are header lines, sent after our own."""
         own = ("Host: collector.example", "Connection: close", *lines, f"Content-Length: {len(body)}")
         head = [line.encode() if isinstance(line, str) else line for line in (f"{method} {target} HTTP/1.1", *own)]
         head_back, _, body_back = self.raw(b"\r\n".join(head) + b"\r\n\r\n" + body).partition(b"\r\n\r\n")
