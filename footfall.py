@@ -71,7 +71,8 @@ def serve(host: str, port: int) -> None:
     from collector.server import serve as run
     from store.settings import load
 
-    raise SystemExit(0 if run(load(), host, port) else 1)
+    came_up = run(load(), host, port, announce=lambda where: click.echo(f"footfall: listening on {where}", err=True))
+    raise SystemExit(0 if came_up else 1)
 
 
 @main.command()

@@ -17,6 +17,7 @@ _TESTED = os.environ.get("FOOTFALL_TEST_RECEIVE_SECONDS") if os.environ.get("FOO
 MAX_HEAD_BYTES = 32 * 1024
 MAX_PIPELINED = 16  # requests that wait behind one that is being answered; each takes far more memory than bytes
 RECEIVE_SECONDS = float(_TESTED or 20)
+LAST_SECONDS = 0.5  # how long a silent connection stays open when the process ends
 
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 _LETTERS = b"upgradeUPGRADE"  # where a piece of a head ends in one, it may end within that name
@@ -34,6 +35,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._cut = b""  # the beginning of a header's name at that end, held back
         self._deadline: asyncio.TimerHandle | None = None
         self._served: RequestResponseCycle | None = None
+        self._ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -79,10 +81,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if len(self.pipeline) < MAX_PIPELINED:
-            super().on_headers_complete()
-        else:
+        if len(self.pipeline) >= MAX_PIPELINED:
             self.transport.abort()
+            return
+        super().on_headers_complete()
+        if self._ending:
+            self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._served = cycle
@@ -112,6 +116,22 @@ class GuardedProtocol(HttpToolsProtocol):
             self._served.message_event.set()
             self._served = None
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The process ends: what comes within a moment is answered and told that it was the last on its connection."""
+        self._ending = True
+        if self.is_free():
+            self.loop.call_later(LAST_SECONDS, self._end_silence)
+        else:
+            self.cycle.keep_alive = False
+
+    def is_free(self) -> bool:
+        """Nothing is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _end_silence(self) -> None:
+        if self.is_free():
+            self.transport.close()
 
     def _disarm(self) -> None:
         if self._deadline is not None:
