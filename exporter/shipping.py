@@ -34,7 +34,8 @@ SUSPECT_LANES = 4
 SLOW_SECONDS = 2.0
 LEASE_MS = 300_000
 RUN_SECONDS = 50 * 60
-GRACE_SHARE = 0.25  # of the run's time so far: what is left to suspects when all others are done
+GRACE_SECONDS = 15.0  # what is left to suspects when all others are done …
+GRACE_SHARE = 0.25  # … and of the run's time so far
 DOUBTS_IN_A_RUN = 2  # answers that were lost: each may cost as long as we wait for one
 REFUSED_IN_A_ROW = 3  # single events refused with nothing accepted between: the destination is at fault, not they
 
@@ -112,7 +113,7 @@ class Shipping:
 
     async def _hurry_suspects(self) -> None:
         await self._only_suspects.wait()
-        await asyncio.sleep(1 + GRACE_SHARE * (time.monotonic() - self._began))
+        await asyncio.sleep(GRACE_SECONDS + GRACE_SHARE * (time.monotonic() - self._began))
         self._hurry.set()
 
     async def ship(self, work: Work) -> None:
