@@ -24,6 +24,7 @@ import msgspec
 from exporter import segment
 from exporter.elsewhere import Elsewhere
 from exporter.mapping import Mapper
+from exporter.receipt import Signer, make_receipts
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_MS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
 from store import destinations, ids, ledger, log, registry
@@ -111,6 +112,8 @@ async def run_once(
             shipping.close()
             if not dry_run:
                 await ledger.release(ledger_db, report.run)
+        if not dry_run:
+            await make_receipts(ledger_db, Signer(Vault(settings.secret_key).receipt_seed), _now())
     report.seconds = time.monotonic() - began
     voice.end()
     voice.note("run ended", run=report.run, seconds=round(report.seconds, 2), **report.sums())

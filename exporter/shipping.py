@@ -19,6 +19,7 @@ import msgspec
 from exporter import breaker, crash, segment
 from exporter.batching import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, cut, passage
 from exporter.mapping import Mapped, Mapper
+from exporter.receipt import digest
 from exporter.report import Report, Shipped, Voice
 from exporter.verdict import Reply, Verdict, judge, wait
 from store import ids, ledger, log
@@ -33,7 +34,8 @@ SUSPECT_LANES = 4
 SLOW_SECONDS = 2.0
 LEASE_MS = 300_000
 RUN_SECONDS = 50 * 60
-GRACE_SHARE = 0.25  # of the run's time so far: what is left to suspects when all others are done
+GRACE_SECONDS = 15.0  # what is left to suspects when all others are done …
+GRACE_SHARE = 0.25  # … and of the run's time so far
 DOUBTS_IN_A_RUN = 2  # answers that were lost: each may cost as long as we wait for one
 REFUSED_IN_A_ROW = 3  # single events refused with nothing accepted between: the destination is at fault, not they
 
@@ -112,7 +114,7 @@ class Shipping:
 
     async def _hurry_suspects(self) -> None:
         await self._only_suspects.wait()
-        await asyncio.sleep(1 + GRACE_SHARE * (time.monotonic() - self._began))
+        await asyncio.sleep(GRACE_SECONDS + GRACE_SHARE * (time.monotonic() - self._began))
         self._hurry.set()
 
     async def ship(self, work: Work) -> None:
@@ -221,7 +223,7 @@ class Shipping:
         verdict = judge(reply)
         if verdict.kind == "accepted":
             work.cursor = _with_health(work.cursor, breaker.succeeded(work.cursor.health, 0))
-            answer = Answer("accepted", reply.status, latency_ms=latency)
+            answer = _accepted(reply, latency, [item.message_id for item in piece])
             work.released = work.released[len(seqs) :]
             work.shipped.accepted += len(seqs)
             work.shipped.parked -= len(seqs)
@@ -282,7 +284,7 @@ class Shipping:
         health = work.cursor.health
         again = breaker.possible_duplicate(health, batch.first_seq, _now())
         work.cursor = _with_health(work.cursor, breaker.succeeded(health, batch.last_seq))
-        answer = Answer("accepted", reply.status, latency_ms=latency, possible_duplicate=again)
+        answer = _accepted(reply, latency, [item.message_id for item in piece if item.wire], again)
         await self._close(work, batch, answer, piece)
         work.attempt = work.refused_in_a_row = 0
         if work.splits:
@@ -358,6 +360,11 @@ class Shipping:
     def defer(self, shipped: Shipped, reason: str) -> None:
         shipped.deferred = reason
         self._voice.note("destination deferred", run=self._run, app=shipped.app, reason=reason)
+
+
+def _accepted(reply: Reply, latency: int, message_ids: Sequence[str], again: bool = False) -> Answer:
+    first, last = message_ids[0], message_ids[-1]
+    return Answer("accepted", reply.status, "", latency, again, first, last, digest(message_ids))
 
 
 def _with_health(cursor: Cursor, health: ledger.Health) -> Cursor:

@@ -36,6 +36,7 @@ class Vault:
         self._anonymous_id_key = derived(ring.ids, "anonymous-id")
         self._fingerprint_key = derived(ring.ids, "fingerprint")
         self._code_key = derived(ring.ids, "connection-code")
+        self.receipt_seed = derived(ring.ids, "receipts")
         fernets = [Fernet(base64.urlsafe_b64encode(derived(key, "encryption"))) for key in ring.keys]
         self._newest, self._all = fernets[0], MultiFernet(fernets)
         oldest_first = [derived(key, "visitor-token") for key in reversed(ring.keys)]
