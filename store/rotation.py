@@ -9,10 +9,29 @@ from __future__ import annotations
 
 import msgspec
 
-from store import registry
+from store import destinations, registry
 from store.database import Database
+from store.destinations import Destination
 from store.errors import ConfigError
 from store.secrets import Vault
+
+
+async def check(db: Database, vault: Vault) -> None:
+    """Raises ConfigError when nothing that is stored agrees with the secret key: user ids would be others."""
+    live = await destinations.active(db)
+    if live and not any(_agrees(vault, d) for d in live):
+        raise ConfigError(
+            "FOOTFALL_SECRET_KEY is not the one that write keys were stored and user ids made under: every"
+            " visitor would get a new user id. Add the old one again; where it is lost, enter a write key with"
+            " `footfall app set`"
+        )
+
+
+def _agrees(vault: Vault, d: Destination) -> bool:
+    try:
+        return vault.fingerprint(vault.decrypt(d.segment_write_key)) == d.write_key_fingerprint
+    except ConfigError:
+        return False
 
 
 class Rotated(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from store.database import Database, open_writer
 from store.destinations import Change
 from store.errors import ConfigError
 from store.ring import Ring, ring_of
-from store.rotation import Rotated, rotate
+from store.rotation import Rotated, check, rotate
 from store.secrets import Vault, derived
 from store.settings import load
 
@@ -246,6 +246,38 @@ def test_the_key_for_ids_cannot_be_lost_unnoticed(stored: Cast) -> None:
         "select write_key_fingerprint from destinations where app_key = 'com.stranger.notes'", file="registry.db"
     )
     assert fingerprint == (Vault(NEW).fingerprint(OTHER_KEY),)
+
+
+@pytest.mark.parametrize(
+    ("secret", "good"),
+    [
+        (SECRET_KEY, True),
+        (f"{NEW}\n{SECRET_KEY}", True),
+        (f"{NEW}\nids:{SECRET_KEY}", False),  # nothing was carried over yet
+        (NEW, False),
+        (f"{SECRET_KEY}\n{NEW}", False),  # the new one was put behind
+    ],
+)
+def test_a_secret_key_under_which_user_ids_would_change_is_noticed(stored: Cast, secret: str, good: bool) -> None:
+    async def look(db: Database) -> None:
+        await check(db, Vault(secret))
+
+    if good:
+        in_registry(stored, look)
+    else:
+        with pytest.raises(ConfigError, match="every visitor would get a new user id"):
+            in_registry(stored, look)
+
+
+def test_where_nothing_is_stored_any_secret_key_will_do(cast: Cast) -> None:
+    in_registry(cast, lambda db: check(db, Vault(NEW)))
+
+
+def test_where_the_old_key_is_lost_one_write_key_entered_again_is_enough(stored: Cast) -> None:
+    again = Change(segment_write_key=KEY)
+    vault = Vault(NEW)
+    in_registry(stored, lambda db: destinations.set_destination(db, vault, 8, "com.owner.charts", again, 0))
+    in_registry(stored, lambda db: check(db, vault))
 
 
 def test_the_command_says_how_many(stored: Cast) -> None:
