@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from exporter import segment
-from exporter.elsewhere import Elsewhere
+from exporter.elsewhere import elsewhere
 from exporter.mapping import Mapper
 from exporter.receipt import Signer, make_receipts
 from exporter.report import Report, Shipped, Voice
@@ -220,7 +220,7 @@ def _begin(
     mapper = Mapper(app, d, settings.event_prefix, course.ids_from)
     work = Work(app, course, mapper, host, key, cursor, shipped, ready=[], splits=[], released=released)
     if d.url:
-        work.send = Elsewhere(settings.allowed_destinations).send
+        work.send = elsewhere(settings.allowed_destinations).send
     if cursor.health.tripped:
         work.splits, work.suspect, work.refused_in_a_row = [1], True, REFUSED_IN_A_ROW - 1
     return work

@@ -15,7 +15,7 @@ import requests
 
 from exporter import segment
 from exporter.adapters import Bounded
-from exporter.elsewhere import Elsewhere
+from exporter.elsewhere import elsewhere
 from exporter.mapping import LIBRARY
 from exporter.verdict import judge
 from store.destinations import Destination
@@ -34,7 +34,7 @@ Known = Literal["found", "not found", "unknown"]
 def send_code(settings: Settings, d: Destination, write_key: str, code: str) -> None:
     """Send the test event. Raises ConfigError when the endpoint refuses it, Unavailable when it may take it later."""
     segment.prepare(1)
-    send = Elsewhere(settings.allowed_destinations).send if d.url else segment.send
+    send = elsewhere(settings.allowed_destinations).send if d.url else segment.send
     reply = send(d.url or settings.segment_url(d.region), write_key, [_message(code)], 1)
     verdict = judge(reply)
     if verdict.kind in ("destination", "content"):

@@ -25,6 +25,7 @@ METADATA = frozenset(
     ip_address(text)
     for text in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
 )
+CREDENTIALS = "where a cloud keeps its credentials"
 # IANA's special-purpose registries, with what is private, shared or reserved and never a partner's server.
 _NOT_PUBLIC = [
     (ip_network(network), what)
@@ -152,20 +153,27 @@ def refusal(scheme: str, host: str, port: int, address: Address, permitted: Allo
         return "" if local else f"{address} is not this machine, so plain http is refused"
     if scheme != "https" or port != HTTPS_PORT:
         return f"{host}:{port} is not permitted"
-    if address in METADATA:
-        return f"{address} is where a cloud keeps its credentials"
-    if any(address in network for network in permitted.networks):
-        return ""
-    what = not_public(address)
+    permits = any(address in network for network in permitted.networks)
+    what = CREDENTIALS if _meant(address) in METADATA else "" if permits else not_public(address)
     return f"{address} is {what}" if what else ""
 
 
 def not_public(address: Address) -> str:
     """What keeps an address from being a public server's; '' when nothing does."""
     if isinstance(address, IPv6Address) and address in _NAT64:
-        within = IPv4Address(int(address) & 0xFFFF_FFFF)
-        return "where a cloud keeps its credentials" if within in METADATA else not_public(within)
+        address = _meant(address)
+    if address in METADATA:
+        return CREDENTIALS
     found = next((what for network, what in _NOT_PUBLIC if address in network), "")
-    if not found and isinstance(address, IPv6Address) and (address.scope_id or address not in _PUBLIC_IPV6):
+    if not found and isinstance(address, IPv6Address) and address not in _PUBLIC_IPV6:
         return "reserved"
     return found
+
+
+def _meant(address: Address) -> Address:
+    """The address that a translating one stands for, and any other without its zone."""
+    if not isinstance(address, IPv6Address):
+        return address
+    if address in _NAT64 or address.ipv4_mapped:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return IPv6Address(int(address))

@@ -199,6 +199,9 @@ def test_a_network_that_an_operator_permits_does_not_open_a_clouds_metadata() ->
     wide = allowed("169.254.0.0/16")
     assert refusal("https", "a.example", 443, ip_address("169.254.1.1"), wide) == ""
     assert "credentials" in refusal("https", "a.example", 443, ip_address("169.254.169.254"), wide)
+    wider = allowed("64:ff9b::/96,::ffff:0:0/96,fd00::/8")
+    for text in ("64:ff9b::a9fe:a9fe", "::ffff:169.254.169.254", "fd00:ec2::254", "fd00:ec2::254%2"):
+        assert "credentials" in refusal("https", "a.example", 443, ip_address(text), wider)
     named = allowed("meta.example")
     assert refusal("https", "meta.example", 443, ip_address("169.254.169.254"), named) == ""
 
