@@ -18,6 +18,7 @@ import msgspec
 
 from exporter import breaker, crash, segment
 from exporter.batching import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, cut, passage
+from exporter.lanes import Lanes
 from exporter.mapping import Mapped, Mapper
 from exporter.receipt import digest
 from exporter.report import Report, Shipped, Voice
@@ -84,8 +85,8 @@ class Shipping:
         self._voice = voice
         self._stop = stop
         self._send = send
-        self._lanes = asyncio.Semaphore(LANES)
-        self._suspects = asyncio.Semaphore(SUSPECT_LANES)
+        self._lanes = Lanes(LANES)
+        self._suspects = Lanes(SUSPECT_LANES)
         self._threads = ThreadPoolExecutor(LANES + SUSPECT_LANES, "send")
         self._began = time.monotonic()
         self._ends = self._began + RUN_SECONDS
@@ -267,7 +268,10 @@ class Shipping:
         reply = await sending
         crash.point("after_send")
         seconds = time.monotonic() - began
-        work.suspect = judge(reply).kind != "accepted" or seconds > SLOW_SECONDS
+        kind = judge(reply).kind
+        if not work.suspect:
+            self._lanes.went(kind not in ("transient", "ambiguous") and seconds <= SLOW_SECONDS)
+        work.suspect = kind != "accepted" or seconds > SLOW_SECONDS
         work.shipped.batches += 1
         return batch, reply, round(seconds * 1_000)
 
