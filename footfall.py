@@ -148,6 +148,30 @@ def doctor(as_json: bool) -> None:
     raise SystemExit(0 if findings.balanced else 1)
 
 
+@main.command()
+@click.argument("into", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--keep", type=click.IntRange(min=1), metavar="N", help="Remove all but the newest N backups in DIR.")
+@as_json
+def backup(into: Path, keep: int | None, as_json: bool) -> None:
+    """Copy the databases into a new directory below DIR, and check the copy; the processes may work on.
+
+    The secret key is not in it. Exits 1 when no good copy could be made, or when its sums are off.
+
+    Example: footfall backup /var/backups/footfall --keep 14
+    """
+    from store.backup import back_up
+    from store.settings import load
+
+    made = _run(back_up(load().data_dir, into, keep))
+    if as_json:
+        _print(made)
+    else:
+        click.echo(made.path)
+    if not made.manifest.balanced:
+        click.echo("footfall: the copy is whole, and its sums are off: see `footfall doctor`", err=True)
+        raise SystemExit(1)
+
+
 @main.group()
 def partner() -> None:
     """Companies with apps in the marketplace."""
