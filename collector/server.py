@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.routing import BaseRoute
 
+import journal
 from collector.app import Collector
 from collector.quick_lane import QuickLane
 from store.database import open_writer
@@ -22,6 +23,12 @@ DRAIN_SECONDS = 10
 
 class Server(uvicorn.Server):
     """uvicorn's server, but being told to stop is a clean end: uvicorn would raise the signal again and die of it."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host, port = (sockets or self.servers[0].sockets)[0].getsockname()[:2]
+            journal.note("collector began", host=host, port=port)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -40,6 +47,7 @@ def serve(settings: Settings, host: str, port: int, extra: Sequence[BaseRoute] =
 
     Raises Busy, StoreUnavailable or ConfigError when the store cannot be opened or the port cannot be had.
     """
+    journal.listen()
     listener = _listen(host, port)
     asyncio.run(_open_once(settings))  # inside the server a failure would be a traceback
     config = uvicorn.Config(
@@ -49,6 +57,7 @@ def serve(settings: Settings, host: str, port: int, extra: Sequence[BaseRoute] =
         loop="uvloop",
         lifespan="on",
         access_log=False,
+        log_config=None,
         log_level="warning",
         server_header=False,
         proxy_headers=False,
@@ -57,6 +66,8 @@ def serve(settings: Settings, host: str, port: int, extra: Sequence[BaseRoute] =
     )
     server = Server(config)
     server.run(sockets=[listener])
+    if server.started:
+        journal.note("collector ended")
     return server.started
 
 

@@ -54,7 +54,7 @@ async def run(
             except StoreUnavailable as error:
                 if every is None:
                     raise
-                voice.note("run failed", reason=str(error))
+                voice.complain("run failed", reason=str(error))
                 if await _stopped_within(stop, every):
                     raise
             else:
