@@ -229,35 +229,41 @@ def app_list(as_json: bool) -> None:
 
     Example: footfall app list
     """
-    from store import registry
+    from store import destinations, registry
 
     async def work(db: Any) -> list[dict[str, Any]]:
-        destinations = {d.app_key: d for d in await registry.destinations(db)}
-        return [_described(app, destinations.get(app.app_key)) for app in await registry.apps(db)]
+        live = await destinations.active(db)
+        return [_described(app, [d for d in live if d.app_key == app.app_key]) for app in await registry.apps(db)]
 
     listed = _run(_in_registry(work))
     if as_json:
         _print(listed)
         return
     for app in listed:
-        to = app.get("segment_write_key")
-        where = f"{to} in {app['region']}, profile {app['profile']}" if to else "no Segment write key yet"
+        told = [
+            f"{d['destination']}: {d['segment_write_key']} in {d['region']}, profile {d['profile']}"
+            for d in app["destinations"]
+        ]
+        where = "; ".join(told) or "no Segment write key yet"
         click.echo(f"{app['key']:<40} {app['partner']:<20} {app['plugin_id']:<10} {where}")
 
 
-def _described(app: Any, destination: Any) -> dict[str, Any]:
+def _described(app: Any, live: list[Any]) -> dict[str, Any]:
     shown = {"key": app.app_key, "name": app.name, "partner": app.partner_key, "plugin_id": app.plugin_id}
     shown |= {"partner_id": app.partner_id, "guid": app.guid, "ingest_key": app.ingest_key}
-    return shown if destination is None else shown | _set(destination)
+    return shown | {"destinations": [_set(d) for d in live]}
 
 
-def _set(destination: Any) -> dict[str, Any]:
+def _set(d: Any) -> dict[str, Any]:
     return {
-        "destination": destination.destination_id,
-        "region": destination.region,
-        "profile": destination.profile,
-        "uninstalls": destination.uninstalls,
-        "segment_write_key": f"…{destination.write_key_last4}",
+        "destination": d.name,
+        "destination_id": d.destination_id,
+        "region": d.region,
+        "url": d.url,
+        "profile": d.profile,
+        "uninstalls": d.uninstalls,
+        "segment_write_key": f"…{d.write_key_last4}",
+        "verified_at": d.verified_at,
     }
 
 
@@ -266,34 +272,32 @@ def _set(destination: Any) -> dict[str, Any]:
 @click.option(
     "--segment-write-key-file", "key_file", type=click.File("r"), help="A file with the key; - is standard input."
 )
+@click.option("--destination", "name", default="main", show_default=True, help="Which of the app's destinations.")
 @click.option("--region", type=click.Choice(["us", "eu"]), help="Where the partner's Segment workspace is.")
 @click.option("--profile", type=click.Choice(["mpac", "segment"]), help="The form of the messages.")
 @click.option("--uninstalls/--no-uninstalls", default=None, help="Whether uninstalls are sent too.")
 @click.option("--new-source", is_flag=True, help="The key is of another source than before, not a new key of the same.")
 @click.option(
-    "--start",
-    type=click.Choice(["now", "beginning"]),
-    default="now",
-    show_default=True,
-    help="Where a new destination begins.",
+    "--start", metavar="now|beginning|DATE", help="Where a new destination begins; else where the old one is."
 )
 @as_json
 def app_set(
     key: str,
     key_file: Any,
+    name: str,
     region: str | None,
     profile: str | None,
     uninstalls: bool | None,
     new_source: bool,
-    start: str,
+    start: str | None,
     as_json: bool,
 ) -> None:
     """Say where an app's events go.
 
     Example: printf %s "$WRITE_KEY" | footfall app set com.acme.charts --segment-write-key-file - --region eu
     """
-    from store import registry
-    from store.log import head_or_zero
+    from store import destinations
+    from store.beginnings import beginning
     from store.secrets import Vault
     from store.settings import load
 
@@ -303,13 +307,13 @@ def app_set(
     write_key = key_file.read().strip() if key_file else None
     if write_key is not None and not 1 <= len(write_key) <= 200:
         raise ConfigError("the write key file is empty or holds more than a key")
-    change = registry.Change(
+    change = destinations.Change(
         segment_write_key=write_key, region=region, profile=profile, uninstalls=uninstalls, new_source=new_source
     )
 
-    async def work(db: Any) -> registry.Destination:
-        begins = await head_or_zero(settings.data_dir) if start == "now" else 0
-        return await registry.set_destination(db, Vault(settings.secret_key), _now(), key, change, begins)
+    async def work(db: Any) -> destinations.Destination:
+        begins = await beginning(settings.data_dir, await destinations.destination(db, key, name), start)
+        return await destinations.set_destination(db, Vault(settings.secret_key), _now(), key, change, begins, name)
 
     d = _run(_in_registry(work))
     _show({"key": d.app_key} | _set(d), as_json)

@@ -20,7 +20,7 @@ from segment.analytics.client import Client
 from bench.figure import Figure
 from bench.stage import NOW_MS, WRITE_KEY, fill_log, free_port, prepare, process
 from exporter.mapping import Mapper
-from store import log, registry
+from store import destinations, log, registry
 from store.database import open_reader
 from store.settings import Settings
 
@@ -37,7 +37,7 @@ def rate(scratch: Path) -> Iterator[Figure]:
     ours, peers = [], []
     with process("-m", "bench.sink", str(port), port=port):
         for pair in range(PAIRS):
-            settings = prepare(scratch / str(pair), destinations=True)
+            settings = prepare(scratch / str(pair), with_destinations=True)
             fill_log(settings.data_dir, EVENTS)
             peers.append(_client_rate(settings, port))
             ours.append(EVENTS / float(_export(settings, port)[0]["seconds"]))
@@ -49,7 +49,7 @@ def rate(scratch: Path) -> Iterator[Figure]:
 def memory(scratch: Path) -> Iterator[Figure]:
     """The peak resident size of an exporter that ships a million events."""
     port = free_port()
-    settings = prepare(scratch, apps=10, destinations=True)
+    settings = prepare(scratch, apps=10, with_destinations=True)
     fill_log(settings.data_dir, MILLION, apps=10)
     with process("-m", "bench.sink", str(port), port=port):
         report, peak_mb = _export(settings, port)
@@ -106,7 +106,7 @@ async def _mapped(settings: Settings) -> list[dict[str, Any]]:
 
     async with await open_reader(settings.data_dir, "registry") as db:
         app = await registry.app(db, "com.example.bench0")
-        destination = await registry.destination(db, app.app_key)
+        destination = await destinations.destination(db, app.app_key)
     assert destination is not None
     async with await open_reader(settings.data_dir, "log") as db:
         events = await log.run(db, app.app_key, 0, PEER_EVENTS)

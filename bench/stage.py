@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
-from store import log, registry
+from store import destinations, log, registry
 from store.database import open_writer
 from store.event import Details, NewRow, encode_details
 from store.ids import uuid7
@@ -28,7 +28,7 @@ AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) 
 WRITE_KEY = "FOOTFALLBENCHWRITEKEY00000000001"
 
 
-def prepare(data_dir: Path, apps: int = 1, destinations: bool = False) -> Settings:
+def prepare(data_dir: Path, apps: int = 1, with_destinations: bool = False) -> Settings:
     """A data directory with `apps` apps of one partner, `com.example.bench0` and so on."""
     settings = load({}, data_dir=data_dir)
 
@@ -38,9 +38,9 @@ def prepare(data_dir: Path, apps: int = 1, destinations: bool = False) -> Settin
             for number in range(apps):
                 key = f"com.example.bench{number}"
                 await registry.add_app(db, NOW_MS, key, "bench", str(1000 + number), f"Bench {number}")
-                if destinations:
-                    change = registry.Change(segment_write_key=WRITE_KEY)
-                    await registry.set_destination(db, Vault(settings.secret_key), NOW_MS, key, change, 0)
+                if with_destinations:
+                    change = destinations.Change(segment_write_key=WRITE_KEY)
+                    await destinations.set_destination(db, Vault(settings.secret_key), NOW_MS, key, change, 0)
         async with await open_writer(data_dir, "log"):
             pass
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +15,7 @@ from typing import Any, Self
 import httpx2
 from processes import SECRET_KEY, Cast, Footfall, Process
 
-from store import registry
+from store import destinations, registry
 from store.database import open_writer
 from store.secrets import Vault
 
@@ -43,7 +44,7 @@ class Prepared:
         shutil.copytree(self._footfall.data_dir, home / "data")
         self.segment.post("/_/reset").raise_for_status()
         urls = {name: url for name, url in self._footfall.env.items() if name.startswith("FOOTFALL_SEGMENT_URL")}
-        with Footfall(home / "data", **urls) as footfall:
+        with Footfall(home / "data", FOOTFALL_RETENTION_DAYS="3660", **urls) as footfall:
             yield Stage(footfall, self.cast, self.segment)
 
 
@@ -65,10 +66,11 @@ class Stage:
                 await db.execute("pragma synchronous = 0")
                 for number, app in enumerate(apps):
                     await registry.add_app(db, 0, app, "owner", f"77{number:04}", app)
-                    change = registry.Change(segment_write_key=f"WRITEKEYOF{app}")
-                    await registry.set_destination(db, Vault(SECRET_KEY), 0, app, change, 0)
+                    change = destinations.Change(segment_write_key=f"WRITEKEYOF{app}")
+                    await destinations.set_destination(db, Vault(SECRET_KEY), 0, app, change, 0)
 
-        asyncio.run(add())
+        with ThreadPoolExecutor(1) as apart:  # a browser of another test may have an event loop in this thread
+            apart.submit(asyncio.run, add()).result()
         return apps
 
     def collect(self, app: str, count: int, title: str = "Charts") -> list[str]:

@@ -37,7 +37,9 @@ def passage(piece: Sequence[Mapped], refused: Parked | None = None) -> Passage:
     counted = Counter(zip([item.event.received_at // HOUR_MS for item in piece], told, strict=True))
     fates = Counter({Fate(hour, fate, reason): n for (hour, (fate, reason)), n in counted.items()})
     parked = [
-        Parked(item.event.seq, item.message_id, item.parked.reason, item.parked.detail)
+        Parked(
+            item.event.seq, item.message_id, item.parked.reason, item.parked.detail, item.event.received_at // HOUR_MS
+        )
         for item in piece
         if item.parked is not None
     ]

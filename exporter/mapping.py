@@ -16,10 +16,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from store.destinations import Destination
 from store.errors import Refused
 from store.event import Details, Event
 from store.ids import destination_message_ids
-from store.registry import App, Destination
+from store.registry import App
 
 LIBRARY = {"name": "analytics-python", "version": "2.4.0"}
 MAX_MESSAGE_BYTES = 32_768
@@ -82,11 +83,12 @@ class Mapped(Struct, frozen=True, gc=False):
 class Mapper:
     """Maps one app's events for one of its destinations; whatever it can, it works out once."""
 
-    def __init__(self, app: App, destination: Destination, prefix: str) -> None:
+    def __init__(self, app: App, destination: Destination, prefix: str, ids_from: str = "") -> None:
+        """Ids are made from the destination's own, or from another UUID: a replay's, when it is to have new ones."""
         self._app = app
         self._destination = destination
         self._in_full = destination.profile == "segment"
-        self._message_id = destination_message_ids(UUID(destination.destination_id))
+        self._message_id = destination_message_ids(UUID(ids_from or destination.destination_id))
         self._names = {name: f"{prefix} {told}" for name, told in EVENT_NAMES.items()}
 
     def map(self, event: Event) -> Mapped:

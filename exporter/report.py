@@ -19,6 +19,7 @@ class Shipped(msgspec.Struct):
     accepted: int = 0
     suppressed: int = 0
     parked: int = 0
+    expired: int = 0
     batches: int = 0
     deferred: str = ""
 
@@ -39,7 +40,7 @@ class Report(msgspec.Struct):
     def sums(self) -> dict[str, int]:
         return {
             name: sum(getattr(shipped, name) for shipped in self.destinations)
-            for name in ("accepted", "suppressed", "parked", "batches")
+            for name in ("accepted", "suppressed", "parked", "expired", "batches")
         }
 
     def summary(self) -> str:

@@ -13,22 +13,28 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
+
 from exporter import segment
 from exporter.mapping import Mapper
 from exporter.report import Report, Shipped, Voice
-from exporter.shipping import LANES, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
-from store import ids, ledger, log, registry
+from exporter.shipping import LANES, LEASE_MS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
+from store import destinations, ids, ledger, log, registry
 from store.database import FILES, Database, is_unwell, open_reader, open_writer
+from store.destinations import Course
 from store.errors import Busy, ConfigError, StoreUnavailable
-from store.ledger import Cursor
-from store.registry import App, Destination
+from store.ledger import Cursor, Fate, Passage
+from store.registry import App
 from store.secrets import Vault
 from store.settings import Settings
+
+DAY_MS = 24 * 3_600_000
 
 
 async def run(
@@ -99,9 +105,7 @@ async def run_once(
         try:
             work = await _find_work(settings, registry_db, log_db, ledger_db, shipping, report, only)
             voice.note("run began", run=report.run, destinations=len(work), left_open=left_open)
-            ended = await asyncio.gather(*(shipping.ship(item) for item in work), return_exceptions=True)
-            for error in filter(None, ended):
-                raise error
+            await shipping.ship_all(work)
         finally:
             shipping.close()
             if not dry_run:
@@ -143,26 +147,38 @@ async def _find_work(
     """What has a backlog, in an order that differs from run to run, so that nobody is always last."""
     if only is not None:
         await registry.app(registry_db, only)
-    destinations = [d for d in await registry.destinations(registry_db) if only in (None, d.app_key)]
+    courses = [course for course in await destinations.courses(registry_db) if only in (None, course.app_key)]
     apps = {app.app_key: app for app in await registry.apps(registry_db)}  # read after what refers to them
+    now = _now()
     if not report.dry_run:
-        await ledger.begin(ledger_db, [(d.app_key, d.destination_id, d.start_seq) for d in destinations])
+        asked = [msgspec.structs.astuple(intent) for intent in await destinations.intents(registry_db)]
+        await ledger.carry_out(ledger_db, asked, now)
+        await ledger.begin(ledger_db, [(c.app_key, c.course_id, c.start_seq) for c in courses])
+        await _expire(settings, log_db, ledger_db, courses, report, now)
     cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db)
-    vault, now = Vault(settings.secret_key), _now()
+    released: dict[tuple[str, str], list[int]] = {}
+    for held in await ledger.parked(ledger_db, released=True):
+        released.setdefault((held.app_key, held.destination_id), []).append(held.seq)
+    vault = Vault(settings.secret_key)
     found: list[Work] = []
     unreadable: ConfigError | None = None
-    for d in destinations:
-        begun = Cursor(d.app_key, d.destination_id, d.start_seq, d.start_seq, 0, "")
-        cursor = cursors.get((d.app_key, d.destination_id), begun)
-        if heads.get(d.app_key, 0) <= cursor.seq:
+    for course in courses:
+        keys = course.app_key, course.course_id
+        cursor = cursors.get(keys, Cursor(*keys, course.start_seq, course.start_seq))
+        waiting = released.get(keys, [])
+        if (
+            min(heads.get(course.app_key, 0), log.NO_END if course.last_seq is None else course.last_seq) <= cursor.seq
+            and not waiting
+        ):
             continue
-        shipped = Shipped(d.app_key, d.destination_id)
+        shipped = Shipped(course.app_key, course.course_id)
         report.destinations.append(shipped)
-        if cursor.not_before > now:
-            shipping.defer(shipped, f"asked to be left alone for {(cursor.not_before - now) // 1_000} s more")
+        if cursor.health.not_before > now:
+            why = f"paused: {cursor.health.tripped}" if cursor.health.tripped else "asked to be left alone"
+            shipping.defer(shipped, f"{why} for {(cursor.health.not_before - now) // 1_000} s more")
             continue
         try:
-            found.append(_begin(settings, apps[d.app_key], d, vault, cursor, shipped))
+            found.append(_begin(settings, apps[course.app_key], course, vault, cursor, shipped, waiting))
         except ConfigError as error:
             unreadable = error
             shipping.defer(shipped, str(error))
@@ -172,12 +188,34 @@ async def _find_work(
     return found
 
 
-def _begin(settings: Settings, app: App, d: Destination, vault: Vault, cursor: Cursor, shipped: Shipped) -> Work:
-    """A destination that was paused is sent one event first, and is left alone again when it refuses that one."""
+async def _expire(
+    settings: Settings, log_db: Database, ledger_db: Database, courses: Sequence[Course], report: Report, now: int
+) -> None:
+    """Move every cursor past what is older than events are kept, and count it: it will be removed unsent."""
+    oldest = await log.seq_before(log_db, now - settings.retention_days * DAY_MS)
+    cursors = await ledger.cursors(ledger_db)
+    for course in courses:
+        cursor = cursors[course.app_key, course.course_id]
+        up_to = oldest if course.last_seq is None else min(oldest, course.last_seq)
+        if cursor.seq >= up_to:
+            continue
+        counted = await log.counts(log_db, course.app_key, cursor.seq, up_to)
+        fates: Counter[Fate] = Counter()
+        for hour, suppressed, n in counted:
+            fates[Fate(hour, "suppressed", suppressed) if suppressed else Fate(hour, "expired", "retention")] += n
+        if await ledger.lease(ledger_db, course.app_key, course.course_id, report.run, now, now + LEASE_MS):
+            await ledger.move(ledger_db, cursor, report.run, Passage(up_to, fates), now)
+
+
+def _begin(
+    settings: Settings, app: App, course: Course, vault: Vault, cursor: Cursor, shipped: Shipped, released: list[int]
+) -> Work:
+    """A course whose breaker is open is sent one event first, and is left alone again when that fails."""
+    d = course.destination
     key, host = vault.decrypt(d.segment_write_key), settings.segment_url(d.region)
-    mapper = Mapper(app, d, settings.event_prefix)
-    work = Work(app, d, mapper, host, key, cursor, shipped, cursor.seq, ready=[], splits=[])
-    if cursor.paused_reason:
+    mapper = Mapper(app, d, settings.event_prefix, course.ids_from)
+    work = Work(app, course, mapper, host, key, cursor, shipped, ready=[], splits=[], released=released)
+    if cursor.health.tripped:
         work.splits, work.suspect, work.refused_in_a_row = [1], True, REFUSED_IN_A_ROW - 1
     return work
 

@@ -1,7 +1,8 @@
-"""One destination's turns within a run: read, map, record the attempt, send, record the answer with the cursor's move.
+"""One course's turns within a run: read, map, record the attempt, send, record the answer with the cursor's move.
 
-Destinations take turns in order of asking, a batch at a turn, so none waits for another's backlog; one that failed or
-was slow in this run waits in a narrower lane, so that it cannot hold the places of the others.
+Courses take turns in order of asking, a batch at a turn, so none waits for another's backlog; one that failed or was
+slow in this run waits in a narrower lane, so that it cannot hold the places of the others, and is left for a later run
+soon after the others are done.
 """
 
 from __future__ import annotations
@@ -15,50 +16,54 @@ from typing import Literal
 
 import msgspec
 
-from exporter import crash, segment
+from exporter import breaker, crash, segment
 from exporter.batching import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, cut, passage
 from exporter.mapping import Mapped, Mapper
 from exporter.report import Report, Shipped, Voice
 from exporter.verdict import Reply, Verdict, judge, wait
 from store import ids, ledger, log
 from store.database import Database
+from store.destinations import Course
 from store.event import Event
 from store.ledger import Answer, Batch, Cursor, LeaseLost, Parked, Passage
-from store.registry import App, Destination
+from store.registry import App
 
 LANES = 16
 SUSPECT_LANES = 4
 SLOW_SECONDS = 2.0
 LEASE_MS = 300_000
 RUN_SECONDS = 50 * 60
+GRACE_SHARE = 0.25  # of the run's time so far: what is left to suspects when all others are done
+DOUBTS_IN_A_RUN = 2  # answers that were lost: each may cost as long as we wait for one
 REFUSED_IN_A_ROW = 3  # single events refused with nothing accepted between: the destination is at fault, not they
 
 Send = Callable[[str, str, Sequence[bytes], int], Reply]
 
 
 class Work(msgspec.Struct):
-    """One destination within one run."""
+    """One course within one run."""
 
     app: App
-    destination: Destination
+    course: Course
     mapper: Mapper
     host: str
     write_key: str
     cursor: Cursor
     shipped: Shipped
-    seq: int
-    ready: list[Mapped]  # what follows seq
+    ready: list[Mapped]  # what follows the cursor
     splits: list[int]  # how many messages the next requests may hold, the last first; empty: as many as fit
+    released: list[int] = []  # seqs of parked events that are to go first
     coming: asyncio.Task[list[Event]] | None = None  # what follows what is ready
     suspect: bool = False
     refused_in_a_row: int = 0
     attempt: int = 0
+    doubts: int = 0
     leased_until: int = 0
     waits_until: float = 0.0
 
 
 class Shipping:
-    """What the destinations of one run share: the databases, the lanes, the report."""
+    """What the courses of one run share: the databases, the lanes, the report."""
 
     def __init__(
         self,
@@ -79,38 +84,76 @@ class Shipping:
         self._lanes = asyncio.Semaphore(LANES)
         self._suspects = asyncio.Semaphore(SUSPECT_LANES)
         self._threads = ThreadPoolExecutor(LANES + SUSPECT_LANES, "send")
-        self._ends = time.monotonic() + RUN_SECONDS
+        self._began = time.monotonic()
+        self._ends = self._began + RUN_SECONDS
+        self._sound: set[str] = set()  # courses that are not suspect and not done
+        self._only_suspects = asyncio.Event()
+        self._hurry = asyncio.Event()  # only suspects are left, and their time is up
 
     def close(self) -> None:
         self._threads.shutdown()
 
+    async def ship_all(self, work: Sequence[Work]) -> None:
+        """Every course's turns. What goes wrong with one is raised after the others are done."""
+        self._sound = {item.course.course_id for item in work if not item.suspect}
+        if not self._sound:
+            self._only_suspects.set()
+        hurry = asyncio.create_task(self._hurry_suspects())
+        ended = await asyncio.gather(*map(self.ship, work), return_exceptions=True)
+        hurry.cancel()
+        for error in filter(None, ended):
+            raise error
+
+    def _not_sound(self, work: Work) -> None:
+        self._sound.discard(work.course.course_id)
+        if not self._sound:
+            self._only_suspects.set()
+
+    async def _hurry_suspects(self) -> None:
+        await self._only_suspects.wait()
+        await asyncio.sleep(1 + GRACE_SHARE * (time.monotonic() - self._began))
+        self._hurry.set()
+
     async def ship(self, work: Work) -> None:
-        """One destination's turns, until its backlog is gone or it is left for a later run."""
+        """One course's turns, until its backlog is gone or it is left for a later run."""
         more = True
-        while more:
-            lane = self._suspects if work.suspect else self._lanes
-            async with lane:
-                if self._stop.is_set() or time.monotonic() > self._ends:
-                    self.defer(work.shipped, "the run ended before its backlog did")
-                    return
-                try:
-                    more = await self._turn(work)
-                finally:
-                    if not more or work.suspect or self._lanes.locked():  # what all who wait would keep has no bound
-                        await _forget(work)
-            self._voice.progress(self._report)
-            if more and work.waits_until > time.monotonic():
-                await self._pause(work.waits_until - time.monotonic())
+        try:
+            while more:
+                more = await self._take_turn(work)
+                self._voice.progress(self._report)
+                if more and work.waits_until > time.monotonic():
+                    await self._pause(work.waits_until - time.monotonic())
+        finally:
+            self._not_sound(work)
+
+    async def _take_turn(self, work: Work) -> bool:
+        async with self._suspects if work.suspect else self._lanes:
+            if self._stop.is_set() or time.monotonic() > self._ends or (work.suspect and self._hurry.is_set()):
+                self.defer(work.shipped, "the run ended before its backlog did")
+                return False
+            more = False
+            try:
+                more = await self._turn(work)
+            except LeaseLost:
+                self.defer(work.shipped, "another run took it over")
+            finally:
+                if work.suspect:
+                    self._not_sound(work)
+                if not more or work.suspect or self._lanes.locked():  # what all who wait would keep has no bound
+                    await _forget(work)
+            return more
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not past the end of the run."""
-        try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
-        except TimeoutError:
-            return
+        stops = [asyncio.ensure_future(event.wait()) for event in (self._stop, self._hurry)]
+        await asyncio.wait(stops, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in stops:
+            task.cancel()
 
     async def _turn(self, work: Work) -> bool:
-        """One request, or one move over events of which none is sent. False when the destination is done with."""
+        """One request, or one move over events of which none is sent. False when the course is done with."""
+        if work.released and not self._report.dry_run:
+            return await self._lease(work) and await self._send_released(work)
         await self._read_on(work, 0)
         if not work.ready:
             return False
@@ -121,16 +164,11 @@ class Shipping:
             _pass(work, piece, passage(piece))
             return True
         if not await self._lease(work):
-            self.defer(work.shipped, "another run works on it")
             return False
-        try:
-            if sends:
-                return await self._attempt(work, piece)
-            passed = passage(piece)
-            await ledger.move(self._ledger, work.cursor, self._run, passed, _now())
-        except LeaseLost:
-            self.defer(work.shipped, "another run took it over")
-            return False
+        if sends:
+            return await self._attempt(work, piece)
+        passed = passage(piece)
+        await ledger.move(self._ledger, work.cursor, self._run, passed, _now())
         _pass(work, piece, passed)
         return True
 
@@ -140,7 +178,7 @@ class Shipping:
         rest = work.ready[past:]
         if len(rest) < MAX_BATCH_MESSAGES and len(cut(rest)) == len(rest):
             coming, work.coming = work.coming, None
-            after = work.ready[-1].event.seq if work.ready else work.seq
+            after = work.ready[-1].event.seq if work.ready else work.cursor.seq
             events = await (coming or self._events(work, after))
             if events and not self._lanes.locked():
                 work.coming = asyncio.create_task(self._events(work, events[-1].seq))
@@ -148,7 +186,9 @@ class Shipping:
             work.ready += map(work.mapper.map, events)
 
     async def _events(self, work: Work, after: int) -> list[Event]:
-        return await log.run(self._log, work.app.app_key, after, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES)
+        last = work.course.last_seq
+        up_to = log.NO_END if last is None else last
+        return await log.run(self._log, work.app.app_key, after, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES, up_to)
 
     async def _lease(self, work: Work) -> bool:
         """Hold the cursor for longer than any one attempt takes."""
@@ -156,12 +196,51 @@ class Shipping:
         if work.leased_until - now > LEASE_MS // 2:
             return True
         work.leased_until = now + LEASE_MS
-        keys = work.app.app_key, work.destination.destination_id
-        return await ledger.lease(self._ledger, *keys, self._run, now, work.leased_until)
+        held = await ledger.lease(
+            self._ledger, work.app.app_key, work.course.course_id, self._run, now, work.leased_until
+        )
+        if not held:
+            self.defer(work.shipped, "another run works on it")
+        return held
 
-    async def _attempt(self, work: Work, piece: Sequence[Mapped]) -> bool:
+    async def _send_released(self, work: Work) -> bool:
+        """One small request with parked events that somebody released; the cursor has passed them already."""
+        size = work.splits[-1] if work.splits else MAX_BATCH_MESSAGES
+        events = await log.some(self._log, work.app.app_key, work.released[:size])
+        gone = set(work.released[:size]) - {event.seq for event in events}
+        mapped = list(map(work.mapper.map, events))
+        piece = cut([item for item in mapped if item.wire])
+        unfit = sorted(gone | {item.event.seq for item in mapped if not item.wire})
+        if unfit:
+            await ledger.hold(self._ledger, work.cursor, unfit, "it cannot be sent: it is gone or unfit")
+            work.released = [seq for seq in work.released if seq not in unfit]
+            return True
+        seqs = [item.event.seq for item in piece]
+        batch, reply, latency = await self._request(work, piece, parked=True)
+        verdict = judge(reply)
+        if verdict.kind == "accepted":
+            work.cursor = _with_health(work.cursor, breaker.succeeded(work.cursor.health, 0))
+            answer = Answer("accepted", reply.status, latency_ms=latency)
+            work.released = work.released[len(seqs) :]
+            work.shipped.accepted += len(seqs)
+            work.shipped.parked -= len(seqs)
+        elif verdict.kind == "content" and len(seqs) > 1:
+            answer = Answer("deferred", reply.status, verdict.detail, latency)
+            work.splits = [1] * len(seqs)
+        elif verdict.kind == "content":
+            answer = Answer("refused", reply.status, verdict.detail, latency)
+            work.released = work.released[1:]
+        else:
+            return await self._failed(work, batch, reply, verdict, latency)
+        if verdict.kind != "content" and work.splits:
+            work.splits.pop()
+        work.attempt = 0
+        await ledger.close_released(self._ledger, work.cursor, self._run, batch.batch_id, answer, _now(), seqs)
+        return True
+
+    async def _request(self, work: Work, piece: Sequence[Mapped], parked: bool = False) -> tuple[Batch, Reply, int]:
+        """Record an attempt and make it: the record, what came back, and after how many milliseconds."""
         messages = [item.wire for item in piece if item.wire]
-        size = sum(map(len, messages))
         work.attempt += 1
         batch = Batch(
             str(ids.uuid7()),
@@ -170,75 +249,97 @@ class Shipping:
             piece[0].event.seq,
             piece[-1].event.seq,
             len(messages),
-            size,
+            sum(map(len, messages)),
+            parked,
         )
-        await ledger.open_batch(self._ledger, work.app.app_key, work.destination.destination_id, batch, _now())
+        await ledger.open_batch(self._ledger, work.app.app_key, work.course.course_id, batch, _now())
         crash.point("after_open")
         began = time.monotonic()
         loop = asyncio.get_running_loop()
         sending = loop.run_in_executor(self._threads, self._send, work.host, work.write_key, messages, work.attempt)
-        if not self._lanes.locked():
+        if not self._lanes.locked() and not parked:
             await self._read_on(work, len(piece))
         reply = await sending
         crash.point("after_send")
-        verdict = judge(reply)
-        work.suspect = verdict.kind != "accepted" or time.monotonic() - began > SLOW_SECONDS
+        seconds = time.monotonic() - began
+        work.suspect = judge(reply).kind != "accepted" or seconds > SLOW_SECONDS
         work.shipped.batches += 1
-        if verdict.kind == "accepted":
-            return await self._accepted(work, batch, reply, piece)
-        if verdict.kind == "content":
-            return await self._refused(work, batch, reply, verdict, piece, len(messages))
-        return await self._failed(work, batch, reply, verdict)
+        return batch, reply, round(seconds * 1_000)
 
-    async def _accepted(self, work: Work, batch: Batch, reply: Reply, piece: Sequence[Mapped]) -> bool:
-        await self._close(work, batch, Answer("accepted", reply.status), piece)
-        if work.cursor.paused_reason or work.cursor.not_before:
-            await ledger.set_waiting(self._ledger, work.cursor, 0, "")
-            work.cursor = msgspec.structs.replace(work.cursor, paused_reason="", not_before=0)
+    async def _attempt(self, work: Work, piece: Sequence[Mapped]) -> bool:
+        batch, reply, latency = await self._request(work, piece)
+        verdict = judge(reply)
+        if verdict.kind == "accepted":
+            return await self._accepted(work, batch, reply, piece, latency)
+        if verdict.kind == "content":
+            return await self._refused(work, batch, reply, verdict, piece, latency)
+        return await self._failed(work, batch, reply, verdict, latency)
+
+    async def _accepted(self, work: Work, batch: Batch, reply: Reply, piece: Sequence[Mapped], latency: int) -> bool:
+        health = work.cursor.health
+        again = breaker.possible_duplicate(health, batch.first_seq, _now())
+        work.cursor = _with_health(work.cursor, breaker.succeeded(health, batch.last_seq))
+        answer = Answer("accepted", reply.status, latency_ms=latency, possible_duplicate=again)
+        await self._close(work, batch, answer, piece)
         work.attempt = work.refused_in_a_row = 0
         if work.splits:
             work.splits.pop()
         return True
 
     async def _refused(
-        self, work: Work, batch: Batch, reply: Reply, verdict: Verdict, piece: Sequence[Mapped], count: int
+        self, work: Work, batch: Batch, reply: Reply, verdict: Verdict, piece: Sequence[Mapped], latency: int
     ) -> bool:
         """Halve a batch that is refused for what it holds; park the one event that remains."""
-        answer = Answer("refused", reply.status, verdict.detail)
+        answer = Answer("refused", reply.status, verdict.detail, latency)
         work.attempt = 0
         if work.splits:
             work.splits.pop()
-        if count > 1:
+        if batch.events > 1:
             await self._close(work, batch, answer)
-            work.splits += [count - count // 2, count // 2]
+            work.splits += [batch.events - batch.events // 2, batch.events // 2]
             return True
         culprit = next(item for item in piece if item.wire)
         reason = f"refused_{reply.status}"
-        parked = Parked(culprit.event.seq, culprit.message_id, reason, verdict.detail)
+        hour = culprit.event.received_at // log.HOUR_MS
+        parked = Parked(culprit.event.seq, culprit.message_id, reason, verdict.detail, hour)
+        work.refused_in_a_row += 1
+        at_fault = work.refused_in_a_row >= REFUSED_IN_A_ROW
+        if at_fault:
+            why = f"it refused {REFUSED_IN_A_ROW} events in a row with {reply.status}"
+            work.cursor = _with_health(work.cursor, breaker.ended(breaker.trip(work.cursor.health, why), _now()))
         await self._close(work, batch, answer, piece, parked)
         self._voice.note("event parked", run=self._run, app=work.app.app_key, seq=culprit.event.seq, reason=reason)
-        work.refused_in_a_row += 1
-        if work.refused_in_a_row < REFUSED_IN_A_ROW:
-            return True
-        await self._halt(work, f"it refused {REFUSED_IN_A_ROW} events in a row with {reply.status}")
-        return False
+        if at_fault:
+            self.defer(work.shipped, f"paused: {work.cursor.health.tripped}")
+        return not at_fault
 
-    async def _failed(self, work: Work, batch: Batch, reply: Reply, verdict: Verdict) -> bool:
+    async def _failed(self, work: Work, batch: Batch, reply: Reply, verdict: Verdict, latency: int) -> bool:
         """Nothing moves: try again in this run, in a later one, or when somebody has mended the destination."""
+        now = _now()
         outcome: Literal["ambiguous", "deferred"] = "ambiguous" if verdict.kind == "ambiguous" else "deferred"
-        await self._close(work, batch, Answer(outcome, reply.status, verdict.detail))
+        said = f"{reply.status or reply.error}"
+        health = breaker.failed(work.cursor.health, f"{said} again and again")
+        if outcome == "ambiguous":
+            work.doubts += 1
+            if not batch.parked:
+                health = breaker.doubted(health, now - latency, batch.last_seq)
         if verdict.kind == "destination":
-            await self._halt(work, verdict.detail)
-            return False
+            health = breaker.trip(health, verdict.detail)
         seconds = wait(work.attempt, reply.retry_after, random.random())  # noqa: S311 - jitter
-        if seconds is not None:
-            work.waits_until = time.monotonic() + seconds
+        goes_on = seconds is not None and not health.tripped and work.doubts < DOUBTS_IN_A_RUN
+        if not goes_on:
+            health = breaker.ended(health, now)
+            if reply.retry_after:
+                asked = now + int(reply.retry_after * 1_000)
+                health = breaker.asked_to_wait(health, max(asked, health.not_before))
+        work.cursor = _with_health(work.cursor, health)
+        await self._close(work, batch, Answer(outcome, reply.status, verdict.detail, latency))
+        if goes_on:
+            work.waits_until = time.monotonic() + (seconds or 0.0)
             return True
-        if reply.retry_after:
-            await ledger.set_waiting(
-                self._ledger, work.cursor, _now() + int(reply.retry_after * 1_000), work.cursor.paused_reason
-            )
-        self.defer(work.shipped, f"{reply.status or reply.error} after {work.attempt} attempts")
+        self.defer(
+            work.shipped, f"paused: {health.tripped}" if health.tripped else f"{said} after {work.attempt} attempts"
+        )
         return False
 
     async def _close(
@@ -251,19 +352,18 @@ class Shipping:
         if passed is not None:
             _pass(work, piece, passed)
 
-    async def _halt(self, work: Work, reason: str) -> None:
-        """Pause a destination that is at fault: later runs send it one event first."""
-        await ledger.set_waiting(self._ledger, work.cursor, 0, reason)
-        self.defer(work.shipped, f"paused: {reason}")
-
     def defer(self, shipped: Shipped, reason: str) -> None:
         shipped.deferred = reason
         self._voice.note("destination deferred", run=self._run, app=shipped.app, reason=reason)
 
 
+def _with_health(cursor: Cursor, health: ledger.Health) -> Cursor:
+    return cursor if health is cursor.health else msgspec.structs.replace(cursor, health=health)
+
+
 def _pass(work: Work, piece: Sequence[Mapped], passed: Passage) -> None:
     """Count what the cursor has passed, and let go of it."""
-    work.seq = passed.seq
+    work.cursor = msgspec.structs.replace(work.cursor, seq=passed.seq)
     del work.ready[: len(piece)]
     shipped = work.shipped
     for (_, fate, _), count in passed.fates.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from store import ledger, log, registry
+from store import destinations, ledger, log
 from store.database import FILES, Database, open_reader
 
 
@@ -30,7 +30,7 @@ class Doors(msgspec.Struct, frozen=True):
 
 
 class Owed(msgspec.Struct, frozen=True):
-    """collected = accepted + pending + parked + suppressed, for one destination from its start."""
+    """collected = accepted + pending + parked + suppressed + expired, for one destination from its start."""
 
     app: str
     destination: str
@@ -39,11 +39,12 @@ class Owed(msgspec.Struct, frozen=True):
     pending: int
     parked: int
     suppressed: int
+    expired: int
     paused: str
 
     @property
     def difference(self) -> int:
-        return self.collected - self.accepted - self.pending - self.parked - self.suppressed
+        return self.collected - self.accepted - self.pending - self.parked - self.suppressed - self.expired
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -63,7 +64,8 @@ class Findings(msgspec.Struct, frozen=True):
         for o in self.destinations:
             told.append(
                 f"{o.app}: collected {o.collected} = accepted {o.accepted} + pending {o.pending} + parked {o.parked}"
-                f" + suppressed {o.suppressed}{_verdict(o.difference)}{f'; paused: {o.paused}' if o.paused else ''}"
+                f" + suppressed {o.suppressed} + expired {o.expired}{_verdict(o.difference)}"
+                f"{f'; paused: {o.paused}' if o.paused else ''}"
             )
         return told
 
@@ -86,12 +88,12 @@ async def examine(data_dir: Path) -> Findings:
             return db
 
         registry_db = await stack.enter_async_context(await open_reader(data_dir, "registry"))
-        destinations = await registry.destinations(registry_db)
+        live = await destinations.active(registry_db)
         ledger_db = await still("ledger") if (data_dir / FILES["ledger"]).exists() else None
         cursors = await ledger.cursors(ledger_db) if ledger_db else {}
         log_db = await still("log")
         owed = []
-        for d in destinations:
+        for d in live:
             cursor = cursors.get((d.app_key, d.destination_id))
             fates = await ledger.fates(ledger_db, d.app_key, d.destination_id) if ledger_db else {}
             start, at = (cursor.start_seq, cursor.seq) if cursor else (d.start_seq, d.start_seq)
@@ -104,7 +106,8 @@ async def examine(data_dir: Path) -> Findings:
                     pending=await log.count_after(log_db, d.app_key, at),
                     parked=fates.get("parked", 0),
                     suppressed=fates.get("suppressed", 0),
-                    paused=cursor.paused_reason if cursor else "",
+                    expired=fates.get("expired", 0),
+                    paused=cursor.health.tripped if cursor else "",
                 )
             )
         doors = Doors(**await log.door_totals(log_db))

@@ -18,20 +18,33 @@ from store.database import Database
 Outcome = Literal["accepted", "refused", "deferred", "ambiguous"]
 
 
+class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a course has fared, kept between runs: see exporter/breaker.py for what follows from it."""
+
+    not_before: int = 0
+    tripped: str = ""
+    trips: int = 0
+    failures: int = 0
+    recent: str = ""
+    ambiguous_since: int = 0
+    ambiguous_seq: int = 0
+
+
 class Cursor(msgspec.Struct, frozen=True):
+    """Where a course stands; `destination_id` is the course's id."""
+
     app_key: str
     destination_id: str
     start_seq: int
     seq: int
-    not_before: int
-    paused_reason: str
+    health: Health = Health()
 
 
 class Fate(NamedTuple):
     """What is counted when a cursor passes an event; `hour` is the epoch hour in which it was received."""
 
     hour: int
-    fate: Literal["accepted", "suppressed", "parked"]
+    fate: Literal["accepted", "suppressed", "parked", "expired"]
     reason: str = ""
 
 
@@ -40,6 +53,7 @@ class Parked(NamedTuple):
     message_id: str
     reason: str
     detail: str
+    hour: int
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -52,6 +66,7 @@ class Batch(msgspec.Struct, frozen=True):
     last_seq: int
     events: int
     bytes: int
+    parked: bool = False  # events that were released, which the cursor has passed already
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -60,6 +75,8 @@ class Answer(msgspec.Struct, frozen=True):
     outcome: Outcome
     status: int | None = None
     detail: str = ""
+    latency_ms: int | None = None
+    possible_duplicate: bool = False
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -70,14 +87,17 @@ class Passage(msgspec.Struct, frozen=True):
     parked: Sequence[Parked] = ()
 
 
+_HEALTH = ", ".join(Health.__struct_fields__)
+
+
 async def cursors(db: Database) -> dict[tuple[str, str], Cursor]:
-    """Every cursor, by app and destination."""
+    """Every cursor, by app and course."""
     rows = await db.all(
-        """/* ledger.cursors */
-        select app_key, destination_id, start_seq, seq, not_before, paused_reason
-        from cursors"""
+        f"""/* ledger.cursors */
+        select app_key, destination_id, start_seq, seq, {_HEALTH}
+        from cursors"""  # noqa: S608 - our own column names
     )
-    return {(row[0], row[1]): Cursor(*row) for row in rows}
+    return {(row[0], row[1]): Cursor(row[0], row[1], row[2], row[3], Health(*row[4:])) for row in rows}
 
 
 async def begin(db: Database, destinations: Sequence[tuple[str, str, int]]) -> None:
@@ -113,23 +133,36 @@ async def release(db: Database, owner: str) -> None:
         )
 
 
-async def open_batch(db: Database, app_key: str, destination_id: str, batch: Batch, now: int) -> None:
+async def open_batch(db: Database, app_key: str, course_id: str, batch: Batch, now: int) -> None:
     """Record an attempt before it reaches the wire."""
     b = batch
-    row = (app_key, b.batch_id, destination_id, b.run_id, b.attempt, b.first_seq, b.last_seq, b.events, b.bytes, now)
+    row = (
+        app_key,
+        b.batch_id,
+        course_id,
+        b.run_id,
+        b.attempt,
+        b.first_seq,
+        b.last_seq,
+        b.events,
+        b.bytes,
+        b.parked,
+        now,
+    )
     await db.atomic(sqlite3.Connection.execute, _OPEN, row)
 
 
 _OPEN = """/* ledger.open_batch */
-    insert into batches (app_key, batch_id, destination_id, run_id, attempt, first_seq, last_seq, events, bytes,
+    insert into batches (app_key, batch_id, destination_id, run_id, attempt, first_seq, last_seq, events, bytes, parked,
       opened_at, outcome)
-    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')"""
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')"""
 
 
 async def close_batch(
     db: Database, held: Cursor, owner: str, batch_id: str, answer: Answer, now: int, passage: Passage | None = None
 ) -> None:
-    """Record how an attempt ended and, with a passage, move the cursor: together, or not at all."""
+    """Record how an attempt ended, how its course fares (`held.health`) and, with a passage, that the cursor moves:
+    together, or not at all."""
     await db.atomic(_close, held, owner, batch_id, answer, now, passage)
 
 
@@ -142,35 +175,50 @@ def _close(
     now: int,
     passage: Passage | None,
 ) -> None:
-    connection.execute(_CLOSE, (answer.outcome, answer.status, answer.detail, now, held.app_key, batch_id))
-    if passage is not None:
+    a = answer
+    ended = (a.outcome, a.status, a.detail, a.latency_ms, a.possible_duplicate, now)
+    connection.execute(_CLOSE, (*ended, held.app_key, batch_id))
+    if passage is None:
+        keys = held.app_key, held.destination_id
+        connection.execute(_FARE, (*msgspec.structs.astuple(held.health), *keys, owner))
+    else:
         _move(connection, held, owner, passage, now)
 
 
 _CLOSE = """/* ledger.close_batch */
     update batches
-    set outcome = ?, status = ?, detail = ?, closed_at = ?
+    set outcome = ?, status = ?, detail = ?, latency_ms = ?, possible_duplicate = ?, closed_at = ?
     where app_key = ? and batch_id = ? and outcome = 'open'"""
 
 
 async def move(db: Database, held: Cursor, owner: str, passage: Passage, now: int) -> None:
-    """Move the cursor over events of which none was sent."""
+    """Move the cursor over events of which none was sent, and record how its course fares."""
     await db.atomic(_move, held, owner, passage, now)
 
 
 def _move(connection: sqlite3.Connection, held: Cursor, owner: str, passage: Passage, now: int) -> None:
     """Forward only, and only by the run that holds the lease."""
     keys = held.app_key, held.destination_id
-    if connection.execute(_MOVE, (passage.seq, *keys, passage.seq, owner)).rowcount != 1:
+    health = msgspec.structs.astuple(held.health)
+    if connection.execute(_MOVE, (passage.seq, *health, *keys, passage.seq, owner)).rowcount != 1:
         raise LeaseLost(f"another run moved the cursor of {held.app_key}")
-    connection.executemany(_TALLY, [(*keys, *fate, n) for fate, n in passage.fates.items()])
+    _count(connection, keys, passage.fates)
     connection.executemany(_PARK, [(*keys, *item, now) for item in passage.parked])
 
 
-_MOVE = """/* ledger.move */
+def _count(connection: sqlite3.Connection, keys: tuple[str, str], fates: Counter[Fate]) -> None:
+    connection.executemany(_TALLY, [(*keys, *fate, n) for fate, n in fates.items()])
+
+
+_MOVE = f"""/* ledger.move */
     update cursors
-    set seq = ?
-    where app_key = ? and destination_id = ? and seq < ? and lease_owner = ?"""
+    set seq = ?, {", ".join(f"{name} = ?" for name in Health.__struct_fields__)}
+    where app_key = ? and destination_id = ? and seq < ? and lease_owner = ?"""  # noqa: S608 - our own column names
+
+_FARE = f"""/* ledger.fare */
+    update cursors
+    set {", ".join(f"{name} = ?" for name in Health.__struct_fields__)}
+    where app_key = ? and destination_id = ? and lease_owner = ?"""  # noqa: S608 - our own column names
 
 _TALLY = """/* ledger.tally */
     insert into tallies (app_key, destination_id, hour, fate, reason, n)
@@ -179,24 +227,12 @@ _TALLY = """/* ledger.tally */
     set n = tallies.n + excluded.n"""
 
 _PARK = """/* ledger.park */
-    insert into parked (app_key, destination_id, seq, message_id, reason, detail, parked_at)
-    values (?, ?, ?, ?, ?, ?, ?)"""
+    insert into parked (app_key, destination_id, seq, message_id, reason, detail, hour, parked_at)
+    values (?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 class LeaseLost(Exception):
     """The cursor is no longer this run's: whatever was sent will be sent again, under the same ids."""
-
-
-async def set_waiting(db: Database, held: Cursor, not_before: int, paused_reason: str) -> None:
-    """Remember between runs that a destination asked to be left alone, or is at fault."""
-    async with db.transaction():
-        await db.execute(
-            """/* ledger.set_waiting */
-            update cursors
-            set not_before = ?, paused_reason = ?
-            where app_key = ? and destination_id = ?""",
-            (not_before, paused_reason, held.app_key, held.destination_id),
-        )
 
 
 async def recover(db: Database, now: int) -> int:
@@ -204,20 +240,159 @@ async def recover(db: Database, now: int) -> int:
 
     The caller holds the ledger alone, so whoever had a lease is dead.
     """
-    async with db.transaction():
-        await db.execute(
-            """/* ledger.take_back */
-            update cursors
-            set lease_owner = '', lease_until = 0
-            where lease_owner <> ''"""
+    return await db.atomic(_recover, now)
+
+
+def _recover(connection: sqlite3.Connection, now: int) -> int:
+    connection.execute(
+        "/* ledger.take_back */ update cursors set lease_owner = '', lease_until = 0 where lease_owner <> ''"
+    )
+    connection.execute(_DOUBT)
+    return connection.execute(_RECOVER, (now,)).rowcount
+
+
+_DOUBT = """/* ledger.doubt */
+    update cursors
+    set ambiguous_since = case ambiguous_since when 0 then open.since else ambiguous_since end,
+        ambiguous_seq = case when open.up_to > ambiguous_seq then open.up_to else ambiguous_seq end
+    from (
+      select app_key, destination_id, min(opened_at) as since, max(last_seq) as up_to
+      from batches
+      where outcome = 'open'
+      group by app_key, destination_id
+    ) as open
+    where open.app_key = cursors.app_key and open.destination_id = cursors.destination_id"""
+
+_RECOVER = """/* ledger.recover */
+    update batches
+    set outcome = 'ambiguous', detail = 'the exporter ended before the answer was recorded', closed_at = ?
+    where outcome = 'open'"""
+
+
+class Held(NamedTuple):
+    """A parked event as people see it; `released` is 1 when it goes out with the next run."""
+
+    app_key: str
+    destination_id: str
+    seq: int
+    message_id: str
+    reason: str
+    detail: str
+    hour: int
+    parked_at: int
+    released: int
+
+
+async def parked(db: Database, app_key: str | None = None, released: bool = False) -> list[Held]:
+    """Parked events, in order; only those of one app, only those that were released."""
+    rows = await db.all(
+        f"""/* ledger.parked */
+        select {", ".join(Held._fields)}
+        from parked
+        where (? is null or app_key = ?) and released >= ?
+        order by app_key, destination_id, seq""",  # noqa: S608 - our own column names
+        (app_key, app_key, int(released)),
+    )
+    return [Held(*row) for row in rows]
+
+
+async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, str, int]], now: int) -> list[str]:
+    """Do what was asked and is not yet done: (id, app, course, action, seq) of each. What came of each of those."""
+    return await db.atomic(_carry_out, intents, now)
+
+
+def _carry_out(
+    connection: sqlite3.Connection, intents: Sequence[tuple[str, str, str, str, int]], now: int
+) -> list[str]:
+    done = {row[0] for row in connection.execute("/* ledger.intents_done */ select intent_id from intents_done")}
+    told = []
+    for intent_id, app_key, course_id, action, seq in intents:
+        if intent_id in done:
+            continue
+        outcome = _ACTIONS[action](connection, (app_key, course_id), seq)
+        connection.execute(
+            "/* ledger.intent_done */ insert into intents_done values (?, ?, ?)", (intent_id, now, outcome)
         )
-        return await db.execute(
-            """/* ledger.recover */
-            update batches
-            set outcome = 'ambiguous', detail = 'the exporter ended before the answer was recorded', closed_at = ?
-            where outcome = 'open'""",
-            (now,),
-        )
+        told.append(outcome)
+    return told
+
+
+def _release(connection: sqlite3.Connection, keys: tuple[str, str], seq: int) -> str:
+    sql = """/* ledger.release_parked */
+        update parked
+        set released = 1
+        where app_key = ? and destination_id = ? and seq = ?"""
+    return "released" if connection.execute(sql, (*keys, seq)).rowcount else "not parked"
+
+
+def _drop(connection: sqlite3.Connection, keys: tuple[str, str], seq: int) -> str:
+    fate = _unpark(connection, keys, seq)
+    if fate is None:
+        return "not parked"
+    _count(connection, keys, Counter({Fate(fate.hour, "suppressed", "dropped"): 1}))
+    return "dropped"
+
+
+def _resume(connection: sqlite3.Connection, keys: tuple[str, str], _seq: int) -> str:
+    sql = "/* ledger.resume */ update cursors set not_before = 0, trips = 0 where app_key = ? and destination_id = ?"
+    return "resumed" if connection.execute(sql, keys).rowcount else "not begun"
+
+
+_ACTIONS = {"release": _release, "drop": _drop, "resume": _resume}
+
+
+def _unpark(connection: sqlite3.Connection, keys: tuple[str, str], seq: int) -> Fate | None:
+    """Take a parked event back, and out of the tallies; the fate that it had."""
+    sql = """/* ledger.unpark */
+        delete from parked
+        where app_key = ? and destination_id = ? and seq = ?
+        returning hour, reason"""
+    row = connection.execute(sql, (*keys, seq)).fetchone()
+    if row is None:
+        return None
+    fate = Fate(row[0], "parked", row[1])
+    _count(connection, keys, Counter({fate: -1}))
+    return fate
+
+
+async def close_released(
+    db: Database, held: Cursor, owner: str, batch_id: str, answer: Answer, now: int, seqs: Sequence[int]
+) -> None:
+    """Record how an attempt with released events ended: accepted ones are parked no longer, refused ones are again."""
+    await db.atomic(_close_released, held, owner, batch_id, answer, now, seqs)
+
+
+def _close_released(
+    connection: sqlite3.Connection,
+    held: Cursor,
+    owner: str,
+    batch_id: str,
+    answer: Answer,
+    now: int,
+    seqs: Sequence[int],
+) -> None:
+    _close(connection, held, owner, batch_id, answer, now, None)
+    keys = held.app_key, held.destination_id
+    for seq in seqs:
+        if answer.outcome == "accepted":
+            fate = _unpark(connection, keys, seq)
+            if fate is not None:
+                _count(connection, keys, Counter({Fate(fate.hour, "accepted"): 1}))
+        elif answer.outcome == "refused":
+            connection.execute(_HOLD, (answer.detail, *keys, seq))
+
+
+async def hold(db: Database, held: Cursor, seqs: Sequence[int], why: str) -> None:
+    """Keep released events parked after all."""
+    await db.atomic(
+        sqlite3.Connection.executemany, _HOLD, [(why, held.app_key, held.destination_id, seq) for seq in seqs]
+    )
+
+
+_HOLD = """/* ledger.hold */
+    update parked
+    set released = 0, detail = ?
+    where app_key = ? and destination_id = ? and seq = ?"""
 
 
 async def fates(db: Database, app_key: str, destination_id: str) -> dict[str, int]:
@@ -230,4 +405,4 @@ async def fates(db: Database, app_key: str, destination_id: str) -> dict[str, in
         group by fate""",
         (app_key, destination_id),
     )
-    return {"accepted": 0, "suppressed": 0, "parked": 0} | dict(rows)
+    return {"accepted": 0, "suppressed": 0, "parked": 0, "expired": 0} | dict(rows)

@@ -225,29 +225,44 @@ async def head(db: Database) -> int:
     return value
 
 
-async def run(db: Database, app_key: str, after: int, limit: int, most_bytes: int | None = None) -> list[Event]:
-    """Up to `limit` events of one app past seq `after`, in order; with `most_bytes`, only until their details reach
-    that many characters, so that a run of large events is no larger in memory than one of small ones.
+NO_END = 2**63 - 1
+
+
+async def run(
+    db: Database, app_key: str, after: int, limit: int, most_bytes: int | None = None, up_to: int = NO_END
+) -> list[Event]:
+    """At most `limit` events of one app past seq `after`, none past `up_to`, in order; with `most_bytes`, only until
+    their details reach that many characters, so that a run of large events is no larger in memory than one of small
+    ones.
 
     SQLite puts the whole run into one JSON text, without the interpreter's lock; row by row the reading thread would
     ask for that lock again with every row. Details that are no JSON come as null.
     """
-    text = await db.run(_run, _RUN, app_key, after, limit, most_bytes)
+    window = app_key, after, up_to
+    text = await db.run(_run, _RUN, window, limit, most_bytes)
     try:
         return decode_events(text)
     except msgspec.DecodeError:
-        return decode_events(await db.run(_run, _RUN_CHECKED, app_key, after, limit, most_bytes))
+        return decode_events(await db.run(_run, _RUN_CHECKED, window, limit, most_bytes))
 
 
 def _run(
-    connection: sqlite3.Connection, select: str, app_key: str, after: int, limit: int, most_bytes: int | None
+    connection: sqlite3.Connection, select: str, window: tuple[str, int, int], limit: int, most_bytes: int | None
 ) -> str:
     if most_bytes is not None:
-        size = connection.execute(_RUN_SIZE, (app_key, after, limit)).fetchone()[0]
+        size = connection.execute(_RUN_SIZE, (*window, limit)).fetchone()[0]
         if size is not None and size > most_bytes:
-            limit = connection.execute(_RUN_FITTING, (app_key, after, limit, most_bytes)).fetchone()[0]
-    text: str = connection.execute(select, (app_key, after, limit)).fetchone()[0]
+            limit = connection.execute(_RUN_FITTING, (*window, limit, most_bytes)).fetchone()[0]
+    text: str = connection.execute(select, (*window, limit)).fetchone()[0]
     return text
+
+
+async def some(db: Database, app_key: str, seqs: Sequence[int]) -> list[Event]:
+    """One app's events of just these seqs, in order; those that are gone are left out."""
+    found = []
+    for seq in sorted(seqs):
+        found += await run(db, app_key, seq - 1, 1, up_to=seq)
+    return found
 
 
 _TOLD = COLUMNS.removesuffix(", details").replace("message_id", "lower(hex(message_id))")
@@ -256,7 +271,7 @@ _RUN = f"""/* log.run */
     from (
       select {COLUMNS}
       from events
-      where app_key = ? and seq > ?
+      where app_key = ? and seq > ? and seq <= ?
       order by seq
       limit ?
     )"""  # noqa: S608 - our own column names
@@ -267,7 +282,7 @@ _RUN_SIZE = """/* log.run_size */
     from (
       select details
       from events
-      where app_key = ? and seq > ?
+      where app_key = ? and seq > ? and seq <= ?
       order by seq
       limit ?
     )"""
@@ -279,7 +294,7 @@ _RUN_FITTING = """/* log.run_fitting */
       from (
         select seq, details
         from events
-        where app_key = ? and seq > ?
+        where app_key = ? and seq > ? and seq <= ?
         order by seq
         limit ?
       )
@@ -314,12 +329,51 @@ async def heads(db: Database) -> dict[str, int]:
     return dict(rows)
 
 
-async def count_after(db: Database, app_key: str, after: int) -> int:
-    """How many events of one app lie past seq `after`."""
+async def count_after(db: Database, app_key: str, after: int, up_to: int = NO_END) -> int:
+    """How many events of one app lie past seq `after`, and not past `up_to`."""
     count: int = await db.value(
-        "/* log.count_after */ select count(*) from events where app_key = ? and seq > ?", (app_key, after)
+        "/* log.count_after */ select count(*) from events where app_key = ? and seq > ? and seq <= ?",
+        (app_key, after, up_to),
     )
     return count
+
+
+async def counts(db: Database, app_key: str, after: int, up_to: int) -> list[tuple[int, str, int]]:
+    """One app's events past seq `after` up to `up_to`: (hour of reception, why suppressed or '', how many)."""
+    rows = await db.all(
+        f"""/* log.counts */
+        select received_at / {HOUR_MS}, coalesce(suppressed, ''), count(*)
+        from events
+        where app_key = ? and seq > ? and seq <= ?
+        group by 1, 2""",  # noqa: S608 - a constant
+        (app_key, after, up_to),
+    )
+    return [(hour, suppressed, n) for hour, suppressed, n in rows]
+
+
+async def seq_before(db: Database, moment: int) -> int:
+    """The seq up to which everything was received before that moment, epoch milliseconds; by bisection, because seq
+    grows with time and no index on time is kept."""
+    low = int(await db.value("/* log.oldest */ select coalesce(min(seq), 1) from events")) - 1
+    high = await head(db)
+    while low < high:
+        middle = (low + high + 1) // 2
+        row = await db.one(
+            "/* log.at */ select seq, received_at from events where seq >= ? order by seq limit 1", (middle,)
+        )
+        if row is not None and row[1] < moment:
+            low = int(row[0])
+        else:
+            high = middle - 1
+    return low
+
+
+async def find(db: Database, app_key: str, message_id: bytes) -> Event | None:
+    """The event that an app's sender gave this id (see store.ids.message_id)."""
+    seq = await db.value(
+        "/* log.find */ select seq from events where app_key = ? and message_id = ?", (app_key, message_id)
+    )
+    return None if seq is None else (await some(db, app_key, [seq]))[0]
 
 
 async def door_totals(db: Database) -> dict[str, int]:

@@ -29,11 +29,12 @@ from exporter.fake_segment.app import create_app
 from exporter.report import Report, Voice
 from exporter.run import run_once
 from exporter.verdict import Reply, retry_after
-from store import balance, log, registry
+from store import balance, destinations, log, registry
 from store.database import Database, open_reader, open_writer
+from store.destinations import Change, Destination
 from store.event import Details, Event, encode_details
 from store.log import Entry
-from store.registry import App, Change, Destination
+from store.registry import App
 from store.secrets import Vault
 from store.settings import Settings
 
@@ -82,8 +83,9 @@ def an_app(**fields: Any) -> App:
 
 def a_destination(**fields: Any) -> Destination:
     told: dict[str, Any] = {"app_key": OWNER, "destination_id": "6f1d2c3a-8b4e-5f60-9a7b-1c2d3e4f5061"}
-    told |= {"region": "us", "profile": "mpac", "uninstalls": False, "segment_write_key": b"", "write_key_last4": ""}
-    return Destination(**{**told, "start_seq": 0, **fields})
+    told |= {"name": "main", "region": "us", "url": "", "profile": "mpac", "uninstalls": False, "active": True}
+    told |= {"segment_write_key": b"", "write_key_last4": "", "write_key_fingerprint": "", "start_seq": 0}
+    return Destination(**{**told, "verified_at": None, "code_hash": "", "code_sent_at": 0, **fields})
 
 
 @functools.cache
@@ -108,7 +110,7 @@ def _filled() -> Path:
 
 
 async def _set(db: Database, app: str, start: int = 0, **change: Any) -> None:
-    await registry.set_destination(db, Vault(SECRET_KEY), NOON, app, Change(**change), start)
+    await destinations.set_destination(db, Vault(SECRET_KEY), NOON, app, Change(**change), start)
 
 
 class Silence(Voice):
@@ -131,6 +133,7 @@ class Installation:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.settings = Settings(
+            retention_days=3_660,
             data_dir=data_dir,
             secret_key=SECRET_KEY,
             segment_url_us="http://testserver",
@@ -256,13 +259,13 @@ class Installation:
         findings = asyncio.run(balance.examine(self.data_dir))
         assert findings.balanced, findings.lines()
         found = next(item for item in findings.destinations if item.app == app)
-        names = ("collected", "accepted", "pending", "parked", "suppressed")
+        names = ("collected", "accepted", "pending", "parked", "suppressed", "expired")
         return {name: getattr(found, name) for name in names if getattr(found, name)}
 
     def destination_id(self, app: str = OWNER) -> uuid.UUID:
         async def read() -> str:
             async with await open_reader(self.data_dir, "registry") as db:
-                found = await registry.destination(db, app)
+                found = await destinations.destination(db, app)
                 assert found is not None
                 return found.destination_id
 

@@ -125,12 +125,12 @@ def test_a_passage_counts_every_event_once_by_its_fate() -> None:
             Fate(HOUR, "parked", "too_large"): 1,
         }
     )
-    assert passed.parked == [Parked(4, "4", "too_large", "40000 bytes")]
+    assert passed.parked == [Parked(4, "4", "too_large", "40000 bytes", HOUR)]
 
 
 def test_a_refused_message_is_parked_and_nothing_of_its_piece_is_accepted() -> None:
     passed = passage(
-        [suppressed(1), parked(2), message(3), suppressed(4)], Parked(3, "3", "refused_400", "Bad Request")
+        [suppressed(1), parked(2), message(3), suppressed(4)], Parked(3, "3", "refused_400", "Bad Request", HOUR)
     )
     assert passed.fates == Counter(
         {

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from shipping_cast import a_destination
 
 from collector.directory import Directory
 from collector.doors.listing import Facts, Judge
@@ -22,7 +23,7 @@ from exporter.mapping import Mapper
 from store import registry
 from store.database import open_writer
 from store.event import Details, Event
-from store.registry import App, Destination
+from store.registry import App
 from store.secrets import Vault
 
 ROOT = Path(__file__).parents[1]
@@ -119,7 +120,7 @@ def example(name: str) -> Any:
 
 
 def message(event: Event, app: App, profile: str) -> Any:
-    destination = Destination(app.app_key, str(DESTINATION), "us", profile, False, b"", "", 0)
+    destination = a_destination(app_key=app.app_key, destination_id=str(DESTINATION), profile=profile)
     return json.loads(Mapper(app, destination, "MPAC").map(event).wire)
 
 

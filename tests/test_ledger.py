@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,10 +15,10 @@ from hypothesis import strategies as st
 from store import ledger
 from store.database import Database, open_reader, open_writer
 from store.errors import Busy
-from store.ledger import Answer, Batch, Cursor, Fate, LeaseLost, Parked, Passage
+from store.ledger import Answer, Batch, Cursor, Fate, Health, LeaseLost, Parked, Passage
 
 APP, DESTINATION = "com.owner.charts", "6f1d2c3a-8b4e-5f60-9a7b-1c2d3e4f5061"
-HELD = Cursor(APP, DESTINATION, 0, 0, 0, "")
+HELD = Cursor(APP, DESTINATION, 0, 0)
 NOW = 1_771_243_200_123
 HOUR = 492_012
 
@@ -45,8 +46,8 @@ def test_a_cursor_begins_once_and_where_it_was_told(tmp_path: Path) -> None:
     async def work(db: Database) -> None:
         await ledger.begin(db, [(APP, DESTINATION, 99), ("com.stranger.notes", DESTINATION, 5)])
         assert await ledger.cursors(db) == {
-            (APP, DESTINATION): Cursor(APP, DESTINATION, 10, 10, 0, ""),
-            ("com.stranger.notes", DESTINATION): Cursor("com.stranger.notes", DESTINATION, 5, 5, 0, ""),
+            (APP, DESTINATION): Cursor(APP, DESTINATION, 10, 10),
+            ("com.stranger.notes", DESTINATION): Cursor("com.stranger.notes", DESTINATION, 5, 5),
         }
 
     in_a_ledger(tmp_path, work)
@@ -95,7 +96,7 @@ def test_a_cursor_never_goes_back_and_never_passes_the_same_event_twice(tmp_path
         with pytest.raises(LeaseLost):
             await ledger.move(db, HELD, "one", accepted(seq), NOW)
         assert (await cursor(db)).seq == 10
-        assert await ledger.fates(db, APP, DESTINATION) == {"accepted": 0, "suppressed": 0, "parked": 0}
+        assert await ledger.fates(db, APP, DESTINATION) == {"accepted": 0, "suppressed": 0, "parked": 0, "expired": 0}
 
     in_a_ledger(tmp_path, work)
 
@@ -136,7 +137,7 @@ def test_an_attempts_end_the_fates_and_the_move_are_written_together(tmp_path: P
         passed = Passage(
             12,
             Counter({Fate(HOUR, "accepted"): 1, Fate(HOUR, "parked", "too_large"): 1}),
-            [Parked(11, "id-11", "too_large", "40000 bytes")],
+            [Parked(11, "id-11", "too_large", "40000 bytes", HOUR)],
         )
         await ledger.close_batch(db, HELD, "one", "batch-1", Answer("accepted", 200), NOW + 7, passed)
         assert await db.all("select outcome, status, opened_at, closed_at from batches") == [
@@ -146,7 +147,7 @@ def test_an_attempts_end_the_fates_and_the_move_are_written_together(tmp_path: P
             (11, "id-11", "too_large", "40000 bytes", NOW + 7)
         ]
         assert (await cursor(db)).seq == 12
-        assert await ledger.fates(db, APP, DESTINATION) == {"accepted": 1, "suppressed": 0, "parked": 1}
+        assert await ledger.fates(db, APP, DESTINATION) == {"accepted": 1, "suppressed": 0, "parked": 1, "expired": 0}
 
     in_a_ledger(tmp_path, work)
 
@@ -193,10 +194,14 @@ def test_recovering_marks_what_was_left_open_and_takes_the_leases_back(tmp_path:
 
 def test_what_a_destination_asked_for_is_remembered_until_it_is_taken_back(tmp_path: Path) -> None:
     async def work(db: Database) -> None:
-        await ledger.set_waiting(db, HELD, NOW, "it is at fault")
-        assert await cursor(db) == Cursor(APP, DESTINATION, 10, 10, NOW, "it is at fault")
-        await ledger.set_waiting(db, HELD, 0, "")
-        assert await cursor(db) == Cursor(APP, DESTINATION, 10, 10, 0, "")
+        health = Health(not_before=NOW, tripped="it is at fault", trips=2, failures=5, recent="+-----")
+        await ledger.lease(db, APP, DESTINATION, "one", NOW, NOW + 100)
+        await ledger.open_batch(db, APP, DESTINATION, an_attempt(1), NOW)
+        held = msgspec.structs.replace(HELD, health=health)
+        await ledger.close_batch(db, held, "one", "batch-1", Answer("deferred", 503), NOW)
+        assert await cursor(db) == Cursor(APP, DESTINATION, 10, 10, health)
+        await ledger.move(db, HELD, "one", accepted(11), NOW)
+        assert await cursor(db) == Cursor(APP, DESTINATION, 10, 11)
 
     in_a_ledger(tmp_path, work)
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from conftest import Cast
 
-from store import registry
+from store import destinations, registry
 from store.database import Database, open_reader, open_writer
+from store.destinations import Change, Destination
 from store.errors import ConfigError
-from store.registry import Change, Destination
 
 KEY = "WRITEKEYOFTHEOWNERSCHARTS0000001"
 NEW_KEY = "WRITEKEYOFTHEOWNERSCHARTS0000002"
@@ -26,7 +26,7 @@ def in_registry(cast: Cast, work: Callable[[Database], Coroutine[Any, Any, Any]]
 
 def change(cast: Cast, *, start_seq: int = 0, app: str = "com.owner.charts", **fields: Any) -> Destination:
     return in_registry(
-        cast, lambda db: registry.set_destination(db, cast.vault, 7, app, Change(**fields), start_seq=start_seq)
+        cast, lambda db: destinations.set_destination(db, cast.vault, 7, app, Change(**fields), start_seq=start_seq)
     )
 
 
@@ -84,7 +84,13 @@ def test_a_token_is_kept_as_its_hash_alone(cast: Cast) -> None:
 def test_every_change_leaves_a_line_in_the_audit_without_the_secret(cast: Cast) -> None:
     change(cast, segment_write_key=KEY, region="eu")
     lines = cast.rows("select actor, action, subject, detail, at from audit order by audit_id desc", file="registry.db")
-    assert lines[0] == ("command line", "app.set", "com.owner.charts", "region eu, profile mpac, write key …0001", 7)
+    assert lines[0] == (
+        "command line",
+        "app.set",
+        "com.owner.charts",
+        "main: region eu, profile mpac, write key …0001",
+        7,
+    )
     assert KEY.encode() not in cast.every_byte()
 
 
@@ -93,7 +99,7 @@ def test_a_first_change_needs_a_write_key(cast: Cast) -> None:
         change(cast, region="eu")
     with pytest.raises(ConfigError, match="there is no app nothing"):
         change(cast, app="nothing", segment_write_key=KEY)
-    assert in_registry(cast, registry.destinations) == []
+    assert in_registry(cast, destinations.active) == []
 
 
 def test_a_new_destination_begins_where_it_is_told_with_the_usual_choices(cast: Cast) -> None:
@@ -117,7 +123,7 @@ def test_another_region_or_source_is_another_destination(cast: Cast, fields: dic
     new = change(cast, start_seq=99, **fields)
     assert new.destination_id != old.destination_id
     assert new.start_seq == 99
-    (live,) = in_registry(cast, registry.destinations)
+    (live,) = in_registry(cast, destinations.active)
     assert live.destination_id == new.destination_id
     rows = cast.rows("select destination_id, active from destinations order by active", file="registry.db")
     assert rows == [(old.destination_id, 0), (new.destination_id, 1)]
@@ -135,7 +141,7 @@ def test_another_secret_key_cannot_carry_a_write_key_over(cast: Cast) -> None:
     with pytest.raises(ConfigError, match="FOOTFALL_SECRET_KEY is not the one"):
         in_registry(
             cast,
-            lambda db: registry.set_destination(db, other, 0, "com.owner.charts", Change(region="eu"), start_seq=0),
+            lambda db: destinations.set_destination(db, other, 0, "com.owner.charts", Change(region="eu"), start_seq=0),
         )
 
 
@@ -143,7 +149,7 @@ def test_one_app_has_no_say_over_another_ones_destination(cast: Cast) -> None:
     ours = change(cast, segment_write_key=KEY)
     change(cast, app="com.stranger.notes", segment_write_key=NEW_KEY)
     change(cast, app="com.stranger.notes", region="eu")
-    assert in_registry(cast, lambda db: registry.destination(db, "com.owner.charts")) == ours
+    assert in_registry(cast, lambda db: destinations.destination(db, "com.owner.charts")) == ours
 
 
 def test_a_reader_notices_that_somebody_changed_the_registry(cast: Cast) -> None:

@@ -15,7 +15,7 @@ def test_everything_that_is_pending_lands_once_in_order_under_its_own_key(instal
     assert [message["messageId"] for message in installation.landed(STRANGER)] == installation.sent_ids(
         theirs, STRANGER
     )
-    assert report.sums() == {"accepted": 5, "suppressed": 0, "parked": 0, "batches": 2}
+    assert report.sums() == {"accepted": 5, "suppressed": 0, "parked": 0, "expired": 0, "batches": 2}
     assert report.exit_code == 0
     assert installation.owed() == {"collected": 3, "accepted": 3}
     assert installation.owed(STRANGER) == {"collected": 2, "accepted": 2}
@@ -75,7 +75,7 @@ def test_what_is_not_shared_is_passed_over_and_counted(installation: Installatio
     )
     report = installation.export()
     assert len(installation.landed()) == 2
-    assert report.sums() == {"accepted": 2, "suppressed": 4, "parked": 0, "batches": 1}
+    assert report.sums() == {"accepted": 2, "suppressed": 4, "parked": 0, "expired": 0, "batches": 1}
     assert installation.owed() == {"collected": 6, "accepted": 2, "suppressed": 4}
     assert installation.ledger("select reason, n from tallies where fate = 'suppressed' order by reason") == [
         ("consent", 1),

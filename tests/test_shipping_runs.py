@@ -46,7 +46,11 @@ def test_what_a_dead_run_left_is_marked_ambiguous_and_taken_over_at_once(install
     installation.ledger("update batches set outcome = 'open', closed_at = null where attempt = 5")
     report = installation.export()
     assert report.exit_code == 0
-    assert [outcome for outcome, _, _ in installation.batches()] == ["deferred"] * 4 + ["ambiguous", "accepted"]
+    assert [outcome for outcome, _, _ in installation.batches()] == ["deferred"] * 4 + [
+        "ambiguous",
+        "accepted",
+        "accepted",
+    ]
     assert installation.voice.said[-2] == (
         "run began",
         {"run": report.run, "destinations": 1, "left_open": 1},
@@ -164,7 +168,7 @@ def test_a_dry_run_tells_what_would_go_and_neither_sends_nor_writes(installation
     installation.views(1_100, details=Details(url="https://market.example/"))
     installation.collect(an_event(suppressed="gpc"), an_event(details=Details(title="x" * 40_000)))
     report = installation.export(dry_run=True)
-    assert report.sums() == {"accepted": 1_100, "suppressed": 1, "parked": 1, "batches": 3}
+    assert report.sums() == {"accepted": 1_100, "suppressed": 1, "parked": 1, "expired": 0, "batches": 3}
     assert report.summary().startswith("1100 events would be sent in 3 batches, 1 suppressed, 1 parked, 0 destinations")
     assert (report.exit_code, installation.sent) == (0, [])
     assert list(installation.data_dir.glob("ledger*")) == []

@@ -23,7 +23,7 @@ from collector.demo.catalogue import APPS, PARTNERS
 from collector.demo.pages import Demo, routes
 from collector.demo.people import PEOPLE
 from collector.server import serve
-from store import registry
+from store import destinations, registry
 from store.database import Database, open_writer
 from store.errors import ConfigError, StoreUnavailable
 from store.log import head_or_zero
@@ -86,8 +86,8 @@ async def _add_everything(db: Database, vault: Vault, now: int, start: int) -> N
         await registry.add_app(db, now, app.key, app.partner.key, app.plugin_id, app.name)
         if app.has_segment_key:
             key = vault.fingerprint(f"demo {app.key}") + vault.fingerprint(f"demo key {app.key}")
-            change = registry.Change(segment_write_key=key, region=app.region, profile=app.profile, uninstalls=True)
-            await registry.set_destination(db, vault, now, app.key, change, start)
+            change = destinations.Change(segment_write_key=key, region=app.region, profile=app.profile, uninstalls=True)
+            await destinations.set_destination(db, vault, now, app.key, change, start)
 
 
 def _start(*command: str, settings: Settings) -> subprocess.Popen[bytes]:
