@@ -172,6 +172,28 @@ def backup(into: Path, keep: int | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+@main.command()
+@click.option(
+    "--timeout", default=600.0, show_default=True, metavar="SECONDS", help="How long to wait for a collector."
+)
+@as_json
+def purge(timeout: float, as_json: bool) -> None:
+    """Remove events, rejections and visitors that are older than the settings allow.
+
+    A running collector is asked to do it, and waited for. Example: footfall purge
+    """
+    from store.purging import purge as run
+    from store.settings import load
+
+    removed = _run(run(load(), _now(), timeout))
+    if as_json:
+        _print(removed)
+    else:
+        click.echo(f"removed {removed.events} events, {removed.rejections} rejections, {removed.visitors} visitors")
+    if removed.held_back:
+        click.echo(f"footfall: {removed.held_back} old events stay: a destination has not passed them yet", err=True)
+
+
 @main.group()
 def partner() -> None:
     """Companies with apps in the marketplace."""

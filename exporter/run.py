@@ -25,7 +25,7 @@ from exporter import segment
 from exporter.mapping import Mapper
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_MS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
-from store import destinations, ids, ledger, log, registry
+from store import destinations, ids, ledger, log, registry, removal
 from store.database import FILES, Database, is_unwell, open_reader, open_writer
 from store.destinations import Course
 from store.errors import Busy, ConfigError, StoreUnavailable
@@ -153,7 +153,9 @@ async def _find_work(
     if not report.dry_run:
         asked = [msgspec.structs.astuple(intent) for intent in await destinations.intents(registry_db)]
         await ledger.carry_out(ledger_db, asked, now)
-        await ledger.begin(ledger_db, [(c.app_key, c.course_id, c.start_seq) for c in courses])
+        gone = await removal.removed_up_to(log_db)
+        begins = [(c.app_key, c.course_id, max(c.start_seq, gone.get(c.app_key, 0))) for c in courses]
+        await ledger.begin(ledger_db, begins)
         await _expire(settings, log_db, ledger_db, courses, report, now)
     cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db)
     released: dict[tuple[str, str], list[int]] = {}

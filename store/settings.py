@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ingest_path: str = "/e"
     consent: str = "assumed"
     retention_days: int = 90
+    rejection_days: int = 30
+    attempt_days: int = 90
 
     def segment_url(self, region: str) -> str:
         return self.segment_url_eu if region == "eu" else self.segment_url_us
@@ -136,6 +138,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "ingest_path": _path,
     "consent": _choice("required", "assumed"),
     "retention_days": _days,
+    "rejection_days": _days,
+    "attempt_days": _days,
 }
 
 
