@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 import msgspec
@@ -341,6 +341,220 @@ def app_set(
     _show({"key": d.app_key} | _set(d), as_json)
     if write_key is not None and not (len(write_key) == 32 and write_key.isalnum()):
         click.echo("footfall: Segment's write keys are 32 letters and digits; this one is not", err=True)
+
+
+@app_group.command("remove-destination")
+@click.argument("key")
+@click.argument("name")
+def app_remove_destination(key: str, name: str) -> None:
+    """Send an app's events there no more; what was sent stays on record.
+
+    Example: footfall app remove-destination com.acme.charts warehouse
+    """
+    from store import destinations
+
+    _run(_in_registry(lambda db: destinations.remove_destination(db, _now(), key, name)))
+
+
+@app_group.command("resume")
+@click.argument("key")
+@click.option("--destination", "name", default="main", show_default=True, help="Which of the app's destinations.")
+def app_resume(key: str, name: str) -> None:
+    """Try a paused destination again with the next run, instead of once a day.
+
+    Example: footfall app resume com.acme.charts
+    """
+    from store import destinations
+
+    async def work(db: Any) -> None:
+        d = await destinations.named(db, key, name)
+        await destinations.ask(db, _now(), key, d.destination_id, "resume", [0])
+
+    _run(_in_registry(work))
+
+
+@main.command()
+@click.argument("key")
+@click.option("--from", "begin", metavar="DATE", help="Events received from then on; a date or ISO 8601, UTC.")
+@click.option("--to", "end", metavar="DATE", help="Events received before then; without it, all up to now.")
+@click.option("--destination", "name", default="main", show_default=True, help="Which of the app's destinations.")
+@click.option("--new-ids", is_flag=True, help="Under new message ids, for a place that is to have a second copy.")
+@click.option("--dry-run", is_flag=True, help="Count and warn, and do nothing.")
+@click.option("--cancel", metavar="ID", help="Stop a replay that was asked for.")
+@as_json
+def replay(
+    key: str,
+    begin: str | None,
+    end: str | None,
+    name: str,
+    new_ids: bool,
+    dry_run: bool,
+    cancel: str | None,
+    as_json: bool,
+) -> None:
+    """Send a window of an app's events again, with the next runs; without a window, list the app's replays.
+
+    Example: footfall replay com.acme.charts --from 2026-02-01 --to 2026-02-03 --dry-run
+    """
+    from exporter.replaying import plan
+    from store import destinations
+    from store.beginnings import moment, seq_at
+    from store.log import NO_END
+    from store.settings import load
+
+    settings = load()
+    if cancel:
+        _run(_in_registry(lambda db: destinations.cancel_replay(db, _now(), key, cancel)))
+        return
+
+    async def listed(db: Any) -> list[destinations.Replay]:
+        return [found for found in await destinations.replays(db) if found.app_key == key]
+
+    if begin is None:
+        found = _run(_in_registry(listed))
+        if as_json:
+            _print(found)
+        for each in found if not as_json else ():
+            state = ", cancelled" if each.cancelled else ""
+            click.echo(f"{each.replay_id} events past {each.first_seq} up to {each.last_seq}{state}")
+        return
+
+    async def work(db: Any) -> dict[str, Any]:
+        to = await destinations.named(db, key, name)
+        first = await seq_at(settings.data_dir, moment(begin))
+        last = await seq_at(settings.data_dir, moment(end)) if end else NO_END
+        planned = await plan(settings.data_dir, key, first, max(first, last), new_ids, _now())
+        if not as_json:
+            click.echo("\n".join(planned.lines()))
+        asked = (
+            {}
+            if dry_run
+            else {"replay": await destinations.add_replay(db, _now(), to, planned.first_seq, planned.last_seq, new_ids)}
+        )
+        counted: dict[str, Any] = msgspec.to_builtins(planned)
+        return counted | asked
+
+    told = _run(_in_registry(work))
+    if as_json:
+        _print(told)
+    elif not dry_run:
+        click.echo(f"replay {told['replay']} begins with the next run of `footfall export`")
+
+
+@main.group()
+def event() -> None:
+    """Single events."""
+
+
+@event.command("show")
+@click.argument("message_id", metavar="MESSAGE_ID")
+@as_json
+def event_show(message_id: str, as_json: bool) -> None:
+    """Tell what became of one event.
+
+    Example: footfall event show 99e491a1-d2c7-4b68-ab97-cc7c3497e011
+    """
+    from exporter.fate import fate
+    from store.settings import load
+
+    found = _run(fate(load().data_dir, message_id))
+    if as_json:
+        _print(found)
+    else:
+        click.echo("\n".join(found.lines()))
+
+
+@main.group()
+def park() -> None:
+    """Events set aside because they cannot be sent."""
+
+
+@park.command("list")
+@click.option("--app", "app_key", metavar="KEY", help="Only this app.")
+@as_json
+def park_list(app_key: str | None, as_json: bool) -> None:
+    """Show what is parked, and why.
+
+    Example: footfall park list --app com.acme.charts
+    """
+    from exporter.parking import parked
+    from store.settings import load
+
+    found = _run(parked(load().data_dir, app_key))
+    if as_json:
+        _print(found)
+        return
+    for held in found:
+        released = "  released" if held.released else ""
+        click.echo(f"{held.app:<40} {held.destination:<12} {held.seq:<10} {held.reason}  {held.detail}{released}")
+
+
+@park.command("show")
+@click.argument("key")
+@click.argument("seq", type=int)
+def park_show(key: str, seq: int) -> None:
+    """Show a parked event as it is stored.
+
+    Example: footfall park show com.acme.charts 4711
+    """
+    from exporter.parking import stored
+    from store.settings import load
+
+    _print(_run(stored(load().data_dir, key, seq)))
+
+
+def _park_action(action: Literal["release", "drop"], key: str, seqs: tuple[int, ...], every: bool, name: str) -> None:
+    from exporter.parking import parked
+    from store import destinations
+    from store.settings import load
+
+    if bool(seqs) == every:
+        raise click.UsageError("name the events by their numbers in `footfall park list`, or say --all")
+
+    async def work(db: Any) -> int:
+        held = [item for item in await parked(load().data_dir, key) if item.destination == name]
+        wanted = [item for item in held if every or item.seq in seqs]
+        missing = set(seqs) - {item.seq for item in wanted}
+        if missing:
+            raise ConfigError(f"{key} has no parked event {min(missing)} for {name}: see `footfall park list`")
+        for course in sorted({item.course for item in wanted}):
+            asked = [item.seq for item in wanted if item.course == course]
+            await destinations.ask(db, _now(), key, course, action, asked)
+        return len(wanted)
+
+    count = _run(_in_registry(work))
+    click.echo(f"{count} parked events: {action}, with the next run of `footfall export`")
+
+
+_seqs = click.argument("seqs", nargs=-1, type=int, metavar="[SEQ…]")
+_every = click.option("--all", "every", is_flag=True, help="All of the app's parked events.")
+_destination = click.option("--destination", "name", default="main", show_default=True, help="Of which destination.")
+
+
+@park.command("release")
+@click.argument("key")
+@_seqs
+@_every
+@_destination
+def park_release(key: str, seqs: tuple[int, ...], every: bool, name: str) -> None:
+    """Try parked events once more, with the next run.
+
+    Example: footfall park release com.acme.charts --all
+    """
+    _park_action("release", key, seqs, every, name)
+
+
+@park.command("drop")
+@click.argument("key")
+@_seqs
+@_every
+@_destination
+def park_drop(key: str, seqs: tuple[int, ...], every: bool, name: str) -> None:
+    """Give parked events up; they are counted as suppressed, reason dropped.
+
+    Example: footfall park drop com.acme.charts 4711 4712
+    """
+    _park_action("drop", key, seqs, every, name)
 
 
 @main.group()

@@ -93,7 +93,7 @@ class Mapper:
 
     def map(self, event: Event) -> Mapped:
         """One event; what cannot be mapped is to be parked, so that it holds up no neighbour."""
-        reason = self._suppression(event)
+        reason = withheld(event, self._app, self._destination)
         if reason:
             return Mapped(event, suppressed=reason)
         message_id = self._message_id(event.message_id)
@@ -107,16 +107,6 @@ class Mapper:
         except Exception as error:
             return Mapped(event, message_id, parked=Refused("unmappable", type(error).__name__))
         return Mapped(event, message_id, wire)
-
-    def _suppression(self, event: Event) -> str:
-        """Why this destination may not get this event; '' when it may."""
-        if event.suppressed:
-            return event.suppressed
-        if event.partner_key != self._app.partner_key:
-            return "partner_changed"  # collected for another partner: no byte of it is this one's
-        if event.name == "uninstall" and not self._destination.uninstalls:
-            return "not_asked_for"
-        return ""
 
     def _message(self, event: Event, message_id: str) -> Message:
         """Raises Refused when the event has no name that a partner knows, no visitor (Segment would drop it unsaid), or
@@ -142,6 +132,17 @@ class Mapper:
             event=name,
             message_id=message_id,
         )
+
+
+def withheld(event: Event, app: App, destination: Destination) -> str:
+    """Why a destination may not get an event; '' when it may."""
+    if event.suppressed:
+        return event.suppressed
+    if event.partner_key != app.partner_key:
+        return "partner_changed"  # collected for another partner: no byte of it is this one's
+    if event.name == "uninstall" and not destination.uninstalls:
+        return "not_asked_for"
+    return ""
 
 
 def library_size(wire: bytes) -> int:

@@ -60,6 +60,18 @@ class Course(msgspec.Struct, frozen=True):
         return self.destination.app_key
 
 
+class Replay(msgspec.Struct, frozen=True):
+    """Events of an app past `first_seq` up to `last_seq` once more, for one of its destinations."""
+
+    app_key: str
+    replay_id: str
+    destination_id: str
+    first_seq: int
+    last_seq: int
+    new_ids: bool
+    cancelled: bool
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What a partner enters under Manage app details; None leaves a field as it is."""
 
@@ -112,22 +124,29 @@ async def named(db: Database, app_key: str, name: str) -> Destination:
     return found
 
 
-async def courses(db: Database) -> list[Course]:
-    """Everything that is to be shipped: live events first, then replays in the order in which they were asked for."""
-    live = await active(db)
-    found = [Course(d.destination_id, d, d.destination_id, d.start_seq) for d in live]
-    by_id = {d.destination_id: d for d in live}
-    for replay_id, destination_id, first, last, new_ids in await db.all(
-        """/* destinations.replays */
-        select replay_id, destination_id, first_seq, last_seq, new_ids
-        from replays
-        where cancelled = 0
-        order by replay_id"""
-    ):
-        if destination_id in by_id:
-            ids_from = replay_id if new_ids else destination_id
-            found.append(Course(replay_id, by_id[destination_id], ids_from, first, last))
+async def courses(db: Database, replaced: bool = False) -> list[Course]:
+    """Everything that is to be shipped: live events first, then replays in the order in which they were asked for;
+    with `replaced`, also what no longer is."""
+    there = await destinations(db) if replaced else await active(db)
+    found = [Course(d.destination_id, d, d.destination_id, d.start_seq) for d in there]
+    by_id = {d.destination_id: d for d in there}
+    for replay in await replays(db):
+        if replay.destination_id in by_id and (replaced or not replay.cancelled):
+            d = by_id[replay.destination_id]
+            ids_from = replay.replay_id if replay.new_ids else d.destination_id
+            found.append(Course(replay.replay_id, d, ids_from, replay.first_seq, replay.last_seq))
     return found
+
+
+async def replays(db: Database) -> list[Replay]:
+    """Every replay that was ever asked for, in order."""
+    rows = await db.all(
+        """/* destinations.replays */
+        select app_key, replay_id, destination_id, first_seq, last_seq, new_ids, cancelled
+        from replays
+        order by replay_id"""
+    )
+    return [Replay(a, r, d, first, last, bool(new), bool(off)) for a, r, d, first, last, new, off in rows]
 
 
 async def set_destination(

@@ -296,6 +296,46 @@ async def parked(db: Database, app_key: str | None = None, released: bool = Fals
     return [Held(*row) for row in rows]
 
 
+class Attempt(msgspec.Struct, frozen=True):
+    """A batch row: one request, and what came of it."""
+
+    batch_id: str
+    run_id: str
+    attempt: int
+    first_seq: int
+    last_seq: int
+    events: int
+    bytes: int
+    parked: bool
+    opened_at: int
+    closed_at: int | None
+    outcome: str
+    status: int | None
+    latency_ms: int | None
+    detail: str
+    possible_duplicate: bool
+
+
+async def attempts(db: Database, app_key: str, course_id: str, seq: int) -> list[Attempt]:
+    """Every attempt whose run of events covers this one, the oldest first."""
+    names = Attempt.__struct_fields__
+    rows = await db.all(
+        f"""/* ledger.attempts */
+        select {", ".join(names)}
+        from batches
+        where app_key = ? and destination_id = ? and first_seq <= ? and last_seq >= ?
+        order by opened_at, batch_id""",  # noqa: S608 - our own column names
+        (app_key, course_id, seq, seq),
+    )
+    return [msgspec.convert(dict(zip(names, row, strict=True)), Attempt, strict=False) for row in rows]
+
+
+async def forget_attempts(db: Database, before: int) -> int:
+    """Remove attempts that ended before that moment, epoch milliseconds; how many. The tallies stay."""
+    async with db.transaction():
+        return await db.execute("/* ledger.forget */ delete from batches where closed_at < ?", (before,))
+
+
 async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, str, int]], now: int) -> list[str]:
     """Do what was asked and is not yet done: (id, app, course, action, seq) of each. What came of each of those."""
     return await db.atomic(_carry_out, intents, now)

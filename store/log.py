@@ -351,6 +351,27 @@ async def counts(db: Database, app_key: str, after: int, up_to: int) -> list[tup
     return [(hour, suppressed, n) for hour, suppressed, n in rows]
 
 
+class Window(NamedTuple):
+    """What lies between two seqs: how many events, how many of them suppressed, characters of details, and how many
+    were received before a moment."""
+
+    events: int
+    suppressed: int
+    size: int
+    older: int
+
+
+async def window(db: Database, app_key: str, after: int, up_to: int, moment: int) -> Window:
+    row = await db.one(
+        """/* log.window */
+        select count(*), count(suppressed), coalesce(sum(length(details)), 0), coalesce(sum(received_at < ?), 0)
+        from events
+        where app_key = ? and seq > ? and seq <= ?""",
+        (moment, app_key, after, up_to),
+    )
+    return Window(*(row or (0, 0, 0, 0)))
+
+
 async def seq_before(db: Database, moment: int) -> int:
     """The seq up to which everything was received before that moment, epoch milliseconds; by bisection, because seq
     grows with time and no index on time is kept."""
