@@ -25,7 +25,7 @@ from exporter import segment
 from exporter.mapping import Mapper
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_MS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
-from store import destinations, ids, ledger, log, registry, removal
+from store import destinations, ids, ledger, log, registry, removal, runs
 from store.database import FILES, Database, is_unwell, open_reader, open_writer
 from store.destinations import Course
 from store.errors import Busy, ConfigError, StoreUnavailable
@@ -101,6 +101,8 @@ async def run_once(
             report.busy = str(busy)
             return report
         left_open = 0 if dry_run else await ledger.recover(ledger_db, _now())
+        if not dry_run:
+            await runs.begin(ledger_db, report.run, _now())
         shipping = Shipping(log_db, ledger_db, report, voice, stop, send)
         try:
             work = await _find_work(settings, registry_db, log_db, ledger_db, shipping, report, only)
@@ -110,6 +112,9 @@ async def run_once(
             shipping.close()
             if not dry_run:
                 await ledger.release(ledger_db, report.run)
+        if not dry_run:
+            await runs.end(ledger_db, report.run, _now(), sum(1 for shipped in report.destinations if shipped.deferred))
+            await runs.forget(ledger_db, _now() - settings.attempt_days * DAY_MS)
     report.seconds = time.monotonic() - began
     voice.end()
     voice.note("run ended", run=report.run, seconds=round(report.seconds, 2), **report.sums())

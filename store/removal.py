@@ -121,7 +121,7 @@ async def plan(data_dir: Path, moment: int) -> tuple[list[Share], int]:
         registry_db = await stack.enter_async_context(await open_reader(data_dir, "registry"))
         log_db = await stack.enter_async_context(await open_reader(data_dir, "log"))
         cursors = await _cursors(data_dir)
-        found = spans(await destinations.courses(registry_db), cursors)
+        found = spans(await destinations.courses(registry_db), cursors, await removed_up_to(log_db))
         cutoff = await log.seq_before(log_db, moment)
         shares, held_back = [], 0
         for app_key, oldest in (await _oldest(log_db)).items():
@@ -142,14 +142,18 @@ async def _cursors(data_dir: Path) -> dict[tuple[str, str], ledger.Cursor]:
 
 
 def spans(
-    courses: Iterable[destinations.Course], cursors: Mapping[tuple[str, str], ledger.Cursor]
+    courses: Iterable[destinations.Course],
+    cursors: Mapping[tuple[str, str], ledger.Cursor],
+    gone: Mapping[str, int],
 ) -> dict[str, list[Span]]:
-    """By app: every course, and every cursor of what is a course no more."""
+    """By app: every course, and every cursor of what is a course no more. `gone` is how far events of each app were
+    removed: what has no cursor yet begins after them."""
     left = dict(cursors)
     found: dict[str, list[Span]] = {}
     for course in courses:
         cursor = left.pop((course.app_key, course.course_id), None)
-        start, seq = (cursor.start_seq, cursor.seq) if cursor else (course.start_seq, course.start_seq)
+        begins = max(course.start_seq, gone.get(course.app_key, 0))
+        start, seq = (cursor.start_seq, cursor.seq) if cursor else (begins, begins)
         live = course.last_seq is None or seq < course.last_seq
         found.setdefault(course.app_key, []).append(Span(course.course_id, start, seq, course.last_seq, live))
     for cursor in left.values():
