@@ -68,10 +68,12 @@ def serve(host: str, port: int) -> None:
 
     Example: footfall serve --host 127.0.0.1 --port 8000
     """
+    import journal
     from collector.server import serve as run
     from store.settings import load
 
-    raise SystemExit(0 if run(load(), host, port) else 1)
+    came_up = run(load(), host, port, announce=lambda where: journal.note("collector began", on=where))
+    raise SystemExit(0 if came_up else 1)
 
 
 @main.command()
@@ -500,7 +502,8 @@ def park_show(key: str, seq: int) -> None:
     from exporter.parking import stored
     from store.settings import load
 
-    _print(_run(stored(load().data_dir, key, seq)))
+    found = _run(stored(load().data_dir, key, seq))
+    _print({name: getattr(found, name) for name in found.__struct_fields__})
 
 
 def _park_action(action: Literal["release", "drop"], key: str, seqs: tuple[int, ...], every: bool, name: str) -> None:
@@ -555,6 +558,91 @@ def park_drop(key: str, seqs: tuple[int, ...], every: bool, name: str) -> None:
     Example: footfall park drop com.acme.charts 4711 4712
     """
     _park_action("drop", key, seqs, every, name)
+
+
+@main.group()
+def receipt() -> None:
+    """Signed records of what was accepted, for partners to keep."""
+
+
+@receipt.command("list")
+@click.option("--app", "app_key", metavar="KEY", help="Only this app.")
+@as_json
+def receipt_list(app_key: str | None, as_json: bool) -> None:
+    """Show the receipts, the oldest first.
+
+    Example: footfall receipt list --app com.acme.charts
+    """
+    from exporter.receipt import Document
+    from store.ledger import receipts
+
+    async def work(db: Any) -> list[Document]:
+        return [msgspec.json.decode(document, type=Document) for _, document, _ in await receipts(db, app_key)]
+
+    found = _run(_in_ledger(work))
+    if as_json:
+        _print(found)
+        return
+    for told in found:
+        batches = len(told.batches)
+        click.echo(f"{told.receipt} {told.app:<40} {told.accepted} events in {batches} batches, run {told.run}")
+
+
+@receipt.command("show")
+@click.argument("receipt_id", metavar="ID")
+def receipt_show(receipt_id: str) -> None:
+    """Print a receipt as a partner keeps it: the document and its signature.
+
+    Example: footfall receipt show 019a5b1c-0000-7000-8000-000000000000
+    """
+    from exporter.receipt import Receipt
+    from store.ledger import receipts
+
+    async def work(db: Any) -> list[Receipt]:
+        return [Receipt(text, signature) for found, text, signature in await receipts(db) if found == receipt_id]
+
+    for found in _run(_in_ledger(work)):
+        _print(found)
+        return
+    raise ConfigError(f"there is no receipt {receipt_id}: see `footfall receipt list`")
+
+
+@receipt.command("key")
+def receipt_key() -> None:
+    """Print the public key that receipts are checked with.
+
+    Example: footfall receipt key
+    """
+    from exporter.receipt import Signer
+    from store.secrets import Vault
+    from store.settings import load
+
+    click.echo(Signer(Vault(load().secret_key).receipt_seed).public_key)
+
+
+@receipt.command("check")
+@click.argument("file", type=click.File("rb"))
+@click.option("--key", "public_key", required=True, metavar="KEY", help="The public key, from `footfall receipt key`.")
+@click.option("--ids", type=click.File("r"), help="Message ids as they arrived, a line each, to be compared.")
+@as_json
+def receipt_check(file: Any, public_key: str, ids: Any, as_json: bool) -> None:
+    """Check a receipt: signature, chain and, with --ids, the events. Needs no installation's data.
+
+    Example: footfall receipt check receipt.json --key "$PUBLIC_KEY"
+    """
+    from exporter.receipt import Receipt, check
+
+    try:
+        given = msgspec.json.decode(file.read(), type=Receipt)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"the file is no receipt: {error}") from None
+    told = check(given, public_key, ids.read().split() if ids else ())
+    if as_json:
+        _print(told)
+    else:
+        click.echo(
+            f"right: {told.accepted} events of {told.app} accepted in {len(told.batches)} batches, run {told.run}"
+        )
 
 
 @main.group()
@@ -619,6 +707,14 @@ async def _in_registry(work: Any) -> Any:
         return await work(db)
 
 
+async def _in_ledger(work: Any) -> Any:
+    from store.database import open_reader
+    from store.settings import load
+
+    async with await open_reader(load().data_dir, "ledger") as db:
+        return await work(db)
+
+
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(coroutine)
 
@@ -628,7 +724,8 @@ def _show(values: dict[str, Any], as_json: bool) -> None:
         _print(values)
     else:
         for name, value in values.items():
-            click.echo(f"{name:<18} {value}")
+            if value not in ("", None):
+                click.echo(f"{name:<18} {value}")
 
 
 def _print(value: Any) -> None:

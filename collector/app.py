@@ -24,6 +24,7 @@ from collector.doors.browser import BrowserDoor
 from collector.doors.listing import Judge
 from collector.health import Health
 from collector.ingest import Intake
+from collector.openapi import load_document
 from collector.origins import Origins
 from collector.sweeper import Sweeper
 from collector.writer import Stored, Writer
@@ -100,6 +101,7 @@ class Collector:
                 Route("/healthz", health.healthz),
                 Route("/readyz", health.readyz),
                 Route("/metrics", health.metrics),
+                Route("/openapi.json", load_document(settings.ingest_path), methods=["GET"]),
                 *self._extra,
                 Route("/", home),
             ]

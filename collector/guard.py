@@ -17,8 +17,10 @@ _TESTED = os.environ.get("FOOTFALL_TEST_RECEIVE_SECONDS") if os.environ.get("FOO
 MAX_HEAD_BYTES = 32 * 1024
 MAX_PIPELINED = 16  # requests that wait behind one that is being answered; each takes far more memory than bytes
 RECEIVE_SECONDS = float(_TESTED or 20)
+LAST_SECONDS = 0.5  # how long a silent connection stays open when the process ends
 
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
+_LETTERS = b"upgradeUPGRADE"  # where a piece of a head ends in one, it may end within that name
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -30,8 +32,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._whole = True
         self._tail = b""  # the end of the last piece of a head
+        self._cut = b""  # the beginning of a header's name at that end, held back
         self._deadline: asyncio.TimerHandle | None = None
         self._served: RequestResponseCycle | None = None
+        self._ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -44,8 +48,8 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._overhead > MAX_HEAD_BYTES and not self._ends_head(data):
                 self.transport.close()
                 return
-            if b"pgrade" in data:
-                data = _without_upgrade(data)
+            if b"pgrade" in data or self._cut or data[-1] in _LETTERS:
+                data = self._without_upgrade(data)
         self._whole = False
         super().data_received(data)
         # Nearly every request comes whole, and then needs no timer.
@@ -55,7 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._deadline is None:
             self._deadline = self.loop.call_later(RECEIVE_SECONDS, self._too_slow)
         if self._in_head:
-            self._tail = data[-3:]
+            self._tail = (self._tail + data + self._cut)[-3:]
         elif self._overhead > MAX_HEAD_BYTES:
             self.transport.close()
 
@@ -64,16 +68,35 @@ class GuardedProtocol(HttpToolsProtocol):
         end = (self._tail + data).find(b"\r\n\r\n")
         return end >= 0 and self._overhead - len(data) + end - len(self._tail) <= MAX_HEAD_BYTES
 
+    def _without_upgrade(self, data: bytes) -> bytes:
+        """A wish to change the protocol, which some HTTP clients add to every request, is ignored as the standard
+        allows; the parser would not read the body of such a request. A name that the network cut waits for its rest."""
+        line_end = b"\r\n" if self._cut or self._tail.endswith(b"\n") else b""
+        head, end, body = (line_end + self._cut + data).partition(b"\r\n\r\n")
+        head = _UPGRADE.sub(b"ignored", head)
+        before, newline, line = head.rpartition(b"\n")
+        self._cut = line if newline and not end and b"upgrade".startswith(line.lower()) else b""
+        head = before + newline if self._cut else head
+        return (head + end + body)[len(line_end) :]
+
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if len(self.pipeline) < MAX_PIPELINED:
-            super().on_headers_complete()
-        else:
+        if len(self.pipeline) >= MAX_PIPELINED:
             self.transport.abort()
+            return
+        super().on_headers_complete()
+        if self._ending:
+            self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._served = cycle
         super()._start_asgi_task(cycle, app)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """A tunnel (CONNECT) is answered like any method that is none of ours, and nothing behind it is read; uvicorn
+        would log two lines of advice on WebSockets each time."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._overhead = 0
@@ -94,6 +117,22 @@ class GuardedProtocol(HttpToolsProtocol):
             self._served = None
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        """The process ends: what comes within a moment is answered and told that it was the last on its connection."""
+        self._ending = True
+        if self.is_free():
+            self.loop.call_later(LAST_SECONDS, self._end_silence)
+        else:
+            self.cycle.keep_alive = False
+
+    def is_free(self) -> bool:
+        """Nothing is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _end_silence(self) -> None:
+        if self.is_free():
+            self.transport.close()
+
     def _disarm(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -102,10 +141,3 @@ class GuardedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self.transport.abort()
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """A wish to change the protocol, which some HTTP clients add to every request, is ignored as the standard allows;
-    the parser would not read the body of such a request."""
-    head, end, body = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(b"ignored", head) + end + body

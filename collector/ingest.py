@@ -7,6 +7,7 @@ what became of each. A rejection is kept as it came, capped, beside what was sto
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -90,4 +91,9 @@ class Intake:
         self._kept[item.app_key, item.refused.reason] += 1
         kept = self._kept[item.app_key, item.refused.reason] <= MAX_KEPT_AN_HOUR
         body = item.body[:MAX_KEPT_BODY] if kept else None
-        return Rejection(item.app_key, door, received_at, item.refused.reason, item.refused.detail[:500], body)
+        detail = _SENT.sub("", item.refused.detail)[:500]
+        return Rejection(item.app_key, door, received_at, item.refused.reason, detail, body)
+
+
+# A detail may repeat to its sender the value that was wrong; what of a message is kept is for its door alone to say.
+_SENT = re.compile(r" '.*'(?= - at|\Z)", re.DOTALL)

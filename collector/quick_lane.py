@@ -43,7 +43,7 @@ class QuickLane(GuardedProtocol):
         self._closing = False
 
     def on_headers_complete(self) -> None:
-        if self.url == self._door.quick_path and self._is_free() and self._is_plain():
+        if self.url == self._door.quick_path and self.is_free() and self._is_plain() and not self._ending:
             self._in_head = False
             self._held, self._held_bytes = [], 0
             if self.flow.write_paused:  # its sender does not read the answers, which must not pile up here
@@ -54,8 +54,8 @@ class QuickLane(GuardedProtocol):
         else:
             super().on_headers_complete()
 
-    def _is_free(self) -> bool:
-        return not self._answering and (self.cycle is None or self.cycle.response_complete)
+    def is_free(self) -> bool:
+        return not self._answering and super().is_free()
 
     def _is_plain(self) -> bool:
         parser = self.parser
@@ -79,7 +79,7 @@ class QuickLane(GuardedProtocol):
             if not self._closing:
                 super().on_message_complete()
             return
-        lane = self._door.quick(self.headers, b"".join(self._held))
+        lane = None if self._ending else self._door.quick(self.headers, b"".join(self._held))
         if lane is None:
             self._go_ordinary()
             super().on_message_complete()
@@ -108,7 +108,7 @@ class QuickLane(GuardedProtocol):
         lines = [_UNAVAILABLE if failed else _STORED]
         for name, value in (*self.server_state.default_headers, *headers):
             lines += (name, b": ", value, b"\r\n")
-        lines.append(b"\r\n")
+        lines.append(b"connection: close\r\n\r\n" if self._closing else b"\r\n")
         self.transport.write(b"".join(lines))
         self.on_response_complete()
         if self._closing:
@@ -116,7 +116,7 @@ class QuickLane(GuardedProtocol):
 
     def shutdown(self) -> None:
         if self._answering:
-            self._closing = True
+            self._ending = self._closing = True
         else:
             super().shutdown()
 

@@ -1,11 +1,17 @@
-"""Running the collector under uvicorn, with the settings that its promises rest on."""
+"""Running the collector under uvicorn, with the settings that its promises rest on.
+
+The surprising thing is how it ends: a connection on which nothing is under way is closed only after a moment, because
+its next request may have left the sender already, and would be lost with it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -14,6 +20,7 @@ from starlette.routing import BaseRoute
 import journal
 from collector.app import Collector
 from collector.quick_lane import QuickLane
+from collector.systemd import Manager, take_socket
 from store.database import open_writer
 from store.errors import ConfigError
 from store.settings import Settings
@@ -24,11 +31,21 @@ DRAIN_SECONDS = 10
 class Server(uvicorn.Server):
     """uvicorn's server, but being told to stop is a clean end: uvicorn would raise the signal again and die of it."""
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            host, port = (sockets or self.servers[0].sockets)[0].getsockname()[:2]
-            journal.note("collector began", host=host, port=port)
+    def __init__(self, config: uvicorn.Config, manager: Manager) -> None:
+        super().__init__(config)
+        self._manager = manager
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second, on the event loop. uvicorn's own hook goes by the wall clock, which may be set back."""
+        self._manager.beat(time.monotonic())
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._manager.stopping()
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(0)  # what was accepted in this turn of the event loop becomes known as a connection
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -42,14 +59,23 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def serve(settings: Settings, host: str, port: int, extra: Sequence[BaseRoute] = ()) -> bool:
+def serve(
+    settings: Settings,
+    host: str,
+    port: int,
+    extra: Sequence[BaseRoute] = (),
+    announce: Callable[[str], None] = lambda where: None,
+) -> bool:
     """Run until told to stop; True when it came up. Access logging is off: it halves the rate, the tallies say more.
 
+    A listening socket that systemd passed is used instead of `host` and `port`; `announce` is told which it is.
     Raises Busy, StoreUnavailable or ConfigError when the store cannot be opened or the port cannot be had.
     """
     journal.listen()
-    listener = _listen(host, port)
+    passed = take_socket(os.environ)
+    listener = passed or _listen(host, port)
     asyncio.run(_open_once(settings))  # inside the server a failure would be a traceback
+    announce(f"{_address(listener)}{', a socket passed by systemd' if passed else ''}")
     config = uvicorn.Config(
         Collector(settings, extra),
         http=QuickLane,
@@ -64,7 +90,7 @@ def serve(settings: Settings, host: str, port: int, extra: Sequence[BaseRoute] =
         timeout_keep_alive=20,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = Server(config)
+    server = Server(config, Manager(os.environ))
     server.run(sockets=[listener])
     if server.started:
         journal.note("collector ended")
@@ -83,3 +109,8 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigError(f"{host} port {port}: {error.strerror}") from None
+
+
+def _address(listener: socket.socket) -> str:
+    name = listener.getsockname()
+    return f"{name[0]} port {name[1]}" if isinstance(name, tuple) else str(name)

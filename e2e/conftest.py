@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_
 from processes import COMMAND, Footfall, Process, free_port
 from recorder import Recorder
 from shipping_stage import Prepared, Stage
+from siege import SITE, Siege
 
 ROOT = Path(__file__).parent.parent
 
@@ -107,6 +108,24 @@ def stage(prepared: Prepared, tmp_path: Path) -> Iterator[Stage]:
     """What the exporter's tests stand on: an installation to fill by hand, and nothing at Segment yet."""
     with prepared.stage(tmp_path) as stage:
         yield stage
+
+
+@pytest.fixture(scope="session")
+def besieged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Siege]:
+    """One collector for all attacks, so that what one leaves behind is there for the next."""
+    settings = {"FOOTFALL_TEST": "1", "FOOTFALL_TEST_RECEIVE_SECONDS": "2"}
+    data_dir = tmp_path_factory.mktemp("siege") / "data"
+    with Footfall(data_dir, FOOTFALL_ALLOWED_ORIGINS=SITE, **settings) as footfall:
+        cast = footfall.seed()
+        with footfall.collector() as collector:
+            yield Siege(footfall, cast, collector)
+
+
+@pytest.fixture
+def siege(besieged: Siege) -> Iterator[Siege]:
+    besieged.begin()
+    yield besieged
+    besieged.check_well()
 
 
 class RunningDemo:

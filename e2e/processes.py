@@ -54,12 +54,22 @@ class Cast:
 class Process:
     """One running process of ours. As a context manager it is stopped at the end, killed if it will not."""
 
-    def __init__(self, arguments: list[str], env: dict[str, str], port: int, output: Path, ready: str) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        env: dict[str, str],
+        port: int,
+        output: Path,
+        ready: str,
+        passed: tuple[int, ...] = (),
+    ) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.output = output
         with output.open("ab") as file:
-            self._running = subprocess.Popen(arguments, env=env, cwd=output.parent, stdout=file, stderr=file)
+            self._running = subprocess.Popen(
+                arguments, env=env, cwd=output.parent, stdout=file, stderr=file, pass_fds=passed
+            )
         self.pid = self._running.pid
         self._http = httpx2.Client(base_url=self.url, trust_env=False, timeout=15)
         self._wait_until_ready(ready)
@@ -99,14 +109,13 @@ class Process:
 
     def stop(self, seconds: float = 15) -> int:
         """Ask it to end (SIGTERM) and wait; its exit code. Killed, and -9, when it does not end in time."""
+        self._http.close()  # a connection that stays open is waited for a moment
         if self._running.poll() is None:
             self._running.terminate()
         try:
-            code = self._running.wait(seconds)
+            return self._running.wait(seconds)
         except subprocess.TimeoutExpired:
             return self.kill()
-        self._http.close()
-        return code
 
     def kill(self) -> int:
         """End it as a power cut would (SIGKILL); always -9."""
@@ -207,10 +216,14 @@ class Footfall:
                 self.cli("app", "set", app, *options, stdin=key, check=True)
         return cast
 
-    def collector(self, port: int | None = None, wrapper: tuple[str, ...] = (), **env: str) -> Process:
-        """Start `footfall serve` and wait until it answers. `wrapper` is put before the command, e.g. strace."""
+    def collector(
+        self, port: int | None = None, wrapper: tuple[str, ...] = (), passed: tuple[int, ...] = (), **env: str
+    ) -> Process:
+        """Start `footfall serve` and wait until it answers. `wrapper` is put before the command, e.g. strace; `passed`
+        are file descriptors that it inherits."""
         port = port or free_port()
-        return self._start([*wrapper, *COMMAND, "serve", "--port", str(port)], port, "collector", "/healthz", env)
+        command = [*wrapper, *COMMAND, "serve", "--port", str(port)]
+        return self._start(command, port, "collector", "/healthz", env, passed)
 
     def fake_segment(self, port: int | None = None) -> Process:
         """Start `footfall fake-segment`; from now on this installation's exporter sends there, both regions."""
@@ -247,8 +260,10 @@ class Footfall:
         """The first column of the first row."""
         return self.rows(nature, sql, *values)[0][0]
 
-    def _start(self, command: list[str], port: int, name: str, ready: str, env: dict[str, str]) -> Process:
-        process = Process(command, self.env | env, port, self._home / f"{name}.log", ready)
+    def _start(
+        self, command: list[str], port: int, name: str, ready: str, env: dict[str, str], passed: tuple[int, ...] = ()
+    ) -> Process:
+        process = Process(command, self.env | env, port, self._home / f"{name}.log", ready, passed)
         self._started.append(process)
         return process
 

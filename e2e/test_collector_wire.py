@@ -283,6 +283,23 @@ def test_a_foreign_page_is_refused_on_the_wire(collector: Process) -> None:
         assert "access-control-allow-origin" not in headers
 
 
+@pytest.mark.parametrize("at", ["Upgrade: h2c", "pgrade: h2c", "de: h2c", ": h2c", " h2c", "c\r\nConn"])
+def test_a_wish_for_another_protocol_that_the_network_cuts_is_ignored_too(
+    collector: Process, cast: Cast, at: str
+) -> None:
+    body = json.dumps({"app": cast.owner_app, "accountId": "account-17"}).encode()
+    more = f"Upgrade: h2c\r\nConnection: Upgrade\r\nAuthorization: Bearer {cast.token}\r\n"
+    whole = request(body, more, target="/api/v1/installs")
+    cut = whole.index(at.encode())
+    with collector.connect() as connection:
+        for pieces in ([whole[:cut], whole[cut:]], [bytes([byte]) for byte in whole]):
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(0.001)  # so that it is read on its own
+            status, _, answer = read_answer(connection)
+            assert (status, json.loads(answer)["stored"]) == (200, 1)
+
+
 def test_a_back_ends_request_with_a_wish_for_another_protocol_is_read(collector: Process, cast: Cast) -> None:
     """Some HTTP clients wish for HTTP/2 with every request in the clear."""
     body = json.dumps({"app": cast.owner_app, "accountId": "account-17"}).encode()

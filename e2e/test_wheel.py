@@ -44,6 +44,7 @@ def test_a_demo_runs_from_the_wheel_alone(installed: Path) -> None:
         assert 'data-app="com.fernhollow.board-charts"' in page.text
         assert demo.get("/js/footfall.js").headers["content-type"] == "text/javascript; charset=utf-8"
         assert demo.get("/static/css/demo.css").status_code == 200
+        assert demo.get("/openapi.json").json()["openapi"] == "3.1.0"
         assert demo.stop() == 0
 
 

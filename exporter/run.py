@@ -23,6 +23,7 @@ import msgspec
 
 from exporter import segment
 from exporter.mapping import Mapper
+from exporter.receipt import Signer, make_receipts
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_MS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
 from store import destinations, ids, ledger, log, registry, removal, runs
@@ -113,6 +114,7 @@ async def run_once(
             if not dry_run:
                 await ledger.release(ledger_db, report.run)
         if not dry_run:
+            await make_receipts(ledger_db, Signer(Vault(settings.secret_key).receipt_seed), _now())
             await runs.end(ledger_db, report.run, _now(), sum(1 for shipped in report.destinations if shipped.deferred))
             await runs.forget(ledger_db, _now() - settings.attempt_days * DAY_MS)
     report.seconds = time.monotonic() - began

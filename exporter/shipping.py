@@ -19,6 +19,7 @@ import msgspec
 from exporter import breaker, crash, segment
 from exporter.batching import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, cut, passage
 from exporter.mapping import Mapped, Mapper
+from exporter.receipt import digest
 from exporter.report import Report, Shipped, Voice
 from exporter.verdict import Reply, Verdict, judge, wait
 from store import ids, ledger, log
@@ -220,7 +221,7 @@ class Shipping:
         verdict = judge(reply)
         if verdict.kind == "accepted":
             work.cursor = _with_health(work.cursor, breaker.succeeded(work.cursor.health, 0))
-            answer = Answer("accepted", reply.status, latency_ms=latency)
+            answer = _accepted(reply, latency, [item.message_id for item in piece])
             work.released = work.released[len(seqs) :]
             work.shipped.accepted += len(seqs)
             work.shipped.parked -= len(seqs)
@@ -279,7 +280,7 @@ class Shipping:
         health = work.cursor.health
         again = breaker.possible_duplicate(health, batch.first_seq, _now())
         work.cursor = _with_health(work.cursor, breaker.succeeded(health, batch.last_seq))
-        answer = Answer("accepted", reply.status, latency_ms=latency, possible_duplicate=again)
+        answer = _accepted(reply, latency, [item.message_id for item in piece if item.wire], again)
         await self._close(work, batch, answer, piece)
         work.attempt = work.refused_in_a_row = 0
         if work.splits:
@@ -355,6 +356,11 @@ class Shipping:
     def defer(self, shipped: Shipped, reason: str) -> None:
         shipped.deferred = reason
         self._voice.note("destination deferred", run=self._run, app=shipped.app, reason=reason)
+
+
+def _accepted(reply: Reply, latency: int, message_ids: Sequence[str], again: bool = False) -> Answer:
+    first, last = message_ids[0], message_ids[-1]
+    return Answer("accepted", reply.status, "", latency, again, first, last, digest(message_ids))
 
 
 def _with_health(cursor: Cursor, health: ledger.Health) -> Cursor:

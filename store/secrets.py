@@ -33,6 +33,7 @@ class Vault:
         self._anonymous_id_key = derived(secret_key, "anonymous-id")
         self._fernet = Fernet(base64.urlsafe_b64encode(derived(secret_key, "encryption")))
         self._fingerprint_key = derived(secret_key, "fingerprint")
+        self.receipt_seed = derived(secret_key, "receipts")
         self._visitors = URLSafeTimedSerializer(derived(secret_key, "visitor-token"), salt="visitor")
 
     def user_id(self, account_id: str) -> str:

@@ -299,7 +299,7 @@ def test_our_pages_own_files_are_a_fixed_map(doors: Doors) -> None:
         "//evil.example/static/css/house.css",
         "/data/secret-key",
         "/docs",
-        "/openapi.json",
+        "/openapi.yaml",
     ],
 )
 def test_any_other_path_is_404_and_never_a_redirect(doors: Doors, path: str) -> None:

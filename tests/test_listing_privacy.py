@@ -236,7 +236,15 @@ def test_of_a_refused_message_the_delicate_parts_are_taken_out(doors: Doors, cas
 
 @pytest.mark.parametrize(
     "changed",
-    [{}, {"name": "no"}, {"title": "a\0"}, {"app": "com.nobody"}, {"occurredAt": "never"}, {"url": "x" * 9_000}],
+    [
+        {},
+        {"name": "no"},
+        {"name": SECRET},
+        {"title": "a\0"},
+        {"app": "com.nobody"},
+        {"occurredAt": "never"},
+        {"url": "x" * 9_000},
+    ],
 )
 def test_nothing_is_kept_of_a_visitor_who_refused_measurement_whatever_else_is_wrong(
     doors: Doors, cast: Cast, changed: dict[str, Any]

@@ -226,8 +226,8 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def redacted(body: bytes, reason: str) -> bytes:
-    """What of a refused message may be kept: nothing of a visitor who refused measurement, never the signed user token
-    or a partner's id, and URLs only as they would be stored."""
+    """What of a refused message may be kept: nothing of a visitor who refused measurement, never the signed user token,
+    a partner's id or what calls itself an address, and URLs only as they would be stored."""
     if reason == "consent_refused":
         return b""
     if not _DELICATE.search(body):
@@ -240,8 +240,8 @@ def redacted(body: bytes, reason: str) -> bytes:
 
 
 # Also what may hide these words: escapes, and the control characters of other encodings and of compression.
-_DELICATE = re.compile(rb"user|partner|measurement|://|\\|[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_TAKEN_OUT = frozenset({"user", "partner", "partnerAnonymousId"})
+_DELICATE = re.compile(rb"user|partner|measurement|://|(?i:ip\"|addr|forwarded)|\\|[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_TAKEN_OUT = re.compile(r"user|partner|partnerAnonymousId|(?i:.*ip|.*addr.*|.*forwarded.*)", re.DOTALL)
 
 
 def _refuses_measurement(part: Any) -> bool:
@@ -252,7 +252,7 @@ def _refuses_measurement(part: Any) -> bool:
 
 def _cleaned(part: Any) -> Any:
     if isinstance(part, dict):
-        return {name: "[taken out]" if name in _TAKEN_OUT else _cleaned(value) for name, value in part.items()}
+        return {name: "[taken out]" if _TAKEN_OUT.fullmatch(name) else _cleaned(value) for name, value in part.items()}
     if isinstance(part, list):
         return [_cleaned(item) for item in part]
     return scrub(part).url if isinstance(part, str) and "://" in part else part

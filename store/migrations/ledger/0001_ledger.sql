@@ -38,6 +38,10 @@ create table batches (
   opened_at       integer not null,
   closed_at       integer,
   latency_ms      integer,                                    -- from the first byte sent to the end of the answer
+  first_id        text not null default '',                   -- message ids as sent: the first, the last …
+  last_id         text not null default '',
+  digest          text not null default '',                   -- … and a hash over all, of accepted ones
+  receipt_id      text not null default '',                   -- '' until a receipt covers it
   possible_duplicate integer not null default 0,              -- 1: sent again when Segment may have forgotten the first
   parked          integer not null default 0,                 -- 1: parked events that were released, not the cursor's run
   outcome         text not null check (outcome in ('open', 'accepted', 'refused', 'deferred', 'ambiguous')),
@@ -51,6 +55,9 @@ create index batches_destination on batches (app_key, destination_id, opened_at)
 
 -- A run that begins closes what a dead run left open.
 create index batches_open on batches (outcome) where outcome = 'open';
+
+-- What the next receipts are for.
+create index batches_unreceipted on batches (app_key, destination_id) where outcome = 'accepted' and receipt_id = '';
 
 -- Single events set aside for one destination, so that the cursor can pass them.
 create table parked (

@@ -1,0 +1,160 @@
+"""The document at /openapi.json: valid, of every route and no other, and with the limits and reasons of the code."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from conftest import Doors
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.routing import Route
+
+from collector.assets import load_snippet
+from collector.doors import backend, body, browser, listing
+from collector.guard import MAX_HEAD_BYTES
+from collector.openapi import document
+from store import ids
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = document("/e")
+SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+def test_it_is_a_valid_document() -> None:
+    assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
+
+
+def test_it_is_served_with_the_door_where_the_operator_put_it(open_doors: Callable[..., Doors]) -> None:
+    answer = open_doors(ingest_path="/collect/events").client.get("/openapi.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == document("/collect/events")
+    assert [path for path in answer.json()["paths"] if path not in DOCUMENT["paths"]] == ["/collect/events"]
+    assert "/e" not in answer.json()["paths"]
+
+
+def test_its_version_is_the_programs() -> None:
+    assert f'version = "{DOCUMENT["info"]["version"]}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def described(path: str) -> str:
+    """A route's path as the document writes it."""
+    path = path.replace(load_snippet().hash, "{hash}")
+    path = re.sub(r"^/js/footfall\.[0-9a-f]+\.js$", "/js/footfall.{hash}.js", path)
+    return re.sub(r"^(/static/[a-z]+/).+", r"\1{file}", path)
+
+
+def test_every_route_is_in_it_and_nothing_else(doors: Doors) -> None:
+    routes = [route for route in doors.client.app._router.routes if isinstance(route, Route)]
+    served = {(described(route.path), method) for route in routes for method in route.methods or {"GET"}}
+    served = {(path, method.lower()) for path, method in served if method != "HEAD"}
+    told = {(path, method) for path, item in DOCUMENT["paths"].items() for method in item if method != "description"}
+    assert told == served | {("/e", "post"), ("/e", "options")}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [(path, path.replace("{hash}", load_snippet().hash)) for path in DOCUMENT["paths"] if "{file}" not in path]
+    + [("/static/css/{file}", "/static/css/house.css"), ("/static/css/{file}", "/static/css/mark.svg")]
+    + [("/static/js/{file}", "/static/js/live.js")],
+)
+def test_what_can_be_asked_for_comes_in_a_type_that_it_states(doors: Doors, path: str, asked: str) -> None:
+    if "get" not in DOCUMENT["paths"][path]:
+        assert doors.client.get(asked).status_code == 405
+        return
+    stated = DOCUMENT["paths"][path]["get"]["responses"]["200"]
+    stated = DOCUMENT["components"]["responses"].get(stated.get("$ref", "").rpartition("/")[2], stated)
+    answer = doors.client.get(asked)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].partition(";")[0] in stated["content"]
+
+
+# --- limits
+
+
+def bare(schema: Any) -> Any:
+    """A schema without its texts and without the defaults, which say nothing of what is taken."""
+    if isinstance(schema, dict):
+        return {name: bare(value) for name, value in schema.items() if name not in ("title", "description", "default")}
+    return [bare(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def code_says(struct: type[msgspec.Struct], **narrower: Any) -> dict[str, Any]:
+    """The schema of what a door decodes, and what the door checks besides."""
+    _, components = msgspec.json.schema_components([struct], ref_template="#/components/schemas/{name}")
+    moment, schema = bare(SCHEMAS["Moment"])["anyOf"], bare(components[struct.__name__])
+    for name, told in schema["properties"].items():
+        if told.get("anyOf", [])[:2] == moment:
+            rest = told["anyOf"][2:]
+            reference = {"$ref": "#/components/schemas/Moment"}
+            schema["properties"][name] = {"anyOf": [reference, *rest]} if rest else reference
+    schema["properties"] |= narrower
+    if not schema["required"]:
+        del schema["required"]
+    return schema
+
+
+def shape(pattern: re.Pattern[str]) -> str:
+    return "^" + pattern.pattern.replace(r"\Z", "$")
+
+
+HEX = {"type": "string", "pattern": shape(ids._ANONYMOUS_ID)}
+NULL = {"type": "null"}
+EVENTS = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": listing.MAX_EVENTS,
+    "items": {"$ref": "#/components/schemas/ListingEvent"},
+}
+
+
+def test_the_snippets_body_is_described_as_it_is_decoded() -> None:
+    assert bare(SCHEMAS["ListingBody"]) == code_says(listing.ListingBody, events=EVENTS)
+    assert bare(SCHEMAS["ListingEvent"]) == code_says(listing.ListingEvent, anonymousId=HEX)
+    assert bare(SCHEMAS["Consent"]) == code_says(listing.Consent)
+
+
+def test_the_back_ends_message_is_described_as_it_is_decoded() -> None:
+    partner_id = {"type": "string", "pattern": "^[ -~]{0,200}$"}
+    expected = code_says(
+        backend.BackendMessage, userId={"anyOf": [HEX, NULL]}, partnerAnonymousId={"anyOf": [partner_id, NULL]}
+    )
+    assert bare(SCHEMAS["BackendMessage"]) == expected
+    assert shape(ids._PARTNER_ANONYMOUS_ID) == r"^[\x20-\x7e]{1,200}$"  # empty counts as absent
+
+
+def test_the_limits_in_its_texts_are_the_codes() -> None:
+    components = DOCUMENT["components"]
+    listings, back_ends = DOCUMENT["paths"]["/e"]["post"]["requestBody"], components["requestBodies"]["Messages"]
+    assert f"at most {MAX_HEAD_BYTES} bytes" in DOCUMENT["info"]["description"]
+    assert listings["description"] == f"At most {browser.MAX_BODY} bytes, in at most {body.MAX_PIECES} pieces."
+    assert f"{backend.MAX_BODY} bytes, in at most {body.MAX_PIECES} pieces" in back_ends["description"]
+    assert f"at most {backend.MAX_MESSAGES};" in back_ends["description"]
+    one, several = back_ends["content"]["application/json"]["schema"]["oneOf"]
+    assert (several["maxItems"], several["items"]) == (backend.MAX_MESSAGES, one)
+
+
+# --- reasons
+
+
+def reasons(column: int) -> list[str]:
+    """The reasons at one kind of door, by the table in the reference."""
+    table = (ROOT / "docs" / "reference" / "errors.md").read_text().partition("## On the way")[0]
+    rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if line.startswith("| `")]
+    return sorted(row[1].strip("`") for row in rows if row[column][0].isdigit())
+
+
+def test_its_reasons_are_those_of_the_reference_and_the_reference_has_those_of_the_code() -> None:
+    assert SCHEMAS["ListingReason"]["enum"] == reasons(2)
+    assert SCHEMAS["BackendReason"]["enum"] == reasons(3)
+    sources = [path.read_text() for path in (ROOT / "collector").rglob("*.py")]
+    code = {reason for text in sources for reason in re.findall(r"Refused\(\s*\"([a-z_0-9]+)\"", text)}
+    assert {*reasons(2), *reasons(3)} == code | {"unstorable"}
+
+
+@pytest.mark.parametrize("door", ["/e", "/api/v1/installs", "/api/v1/app-requests", "/api/v1/uninstalls"])
+def test_the_statuses_of_a_door_are_those_that_it_gives(door: str) -> None:
+    given = {200, 400, 503, *(browser._STATUS if door == "/e" else backend._STATUS).values()}
+    given |= {204, 405} if door == "/e" else set()
+    assert {int(status) for status in DOCUMENT["paths"][door]["post"]["responses"]} == given
