@@ -133,21 +133,28 @@ def migrate(as_json: bool) -> None:
 
 
 @main.command()
+@click.option(
+    "--max-age", default=3.0, show_default=True, metavar="HOURS", help="How long an event may be pending; 0: any."
+)
+@click.option("--hours", is_flag=True, help="Count the balance for each hour too.")
+@click.option("--quiet", is_flag=True, help="Print only what is wrong.")
 @as_json
-def doctor(as_json: bool) -> None:
-    """Check that every event is accounted for.
+def doctor(max_age: float, hours: bool, quiet: bool, as_json: bool) -> None:
+    """Check that the installation is sound and that every event is accounted for.
 
-    Exits 1 when a sum does not balance. Example: footfall doctor --json
+    Exits 1 when a line begins with FAIL. Example: footfall doctor --quiet
     """
-    from store.balance import examine
-    from store.settings import load
+    from store.doctor import diagnose
+    from store.settings import load, secret_origin
 
-    findings = _run(examine(load().data_dir))
+    secret_from = secret_origin()
+    found = _run(diagnose(load(), secret_from, _now(), max_age, hours))
     if as_json:
-        _print(findings)
+        _print(found)
     else:
-        click.echo("\n".join(findings.lines()))
-    raise SystemExit(0 if findings.balanced else 1)
+        for line in found.lines(quiet, hours):
+            click.echo(line)
+    raise SystemExit(0 if found.healthy else 1)
 
 
 @main.command()

@@ -165,6 +165,18 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     return Settings(**values)
 
 
+def secret_origin(environ: Mapping[str, str] | None = None) -> str | None:
+    """Where the secret key comes from, in words; None: there is none yet, and `load` makes one."""
+    env = os.environ if environ is None else environ
+    for name in (f"{PREFIX}SECRET_KEY", f"{PREFIX}SECRET_KEY_FILE"):
+        if name in env:
+            return name
+    if (Path(env.get("CREDENTIALS_DIRECTORY", "")) / "secret-key").exists() and "CREDENTIALS_DIRECTORY" in env:
+        return "the systemd credential"
+    path = Path(_text(env, "data_dir") or "data") / "secret-key"
+    return str(path) if path.exists() else None
+
+
 def _refuse_unknown(env: Mapping[str, str]) -> None:
     known = {PREFIX + name.upper() for name in _READERS}
     known |= {name + "_FILE" for name in known}
