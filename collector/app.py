@@ -82,7 +82,7 @@ class Collector:
 
             intake, vault = Intake(writer), Vault(settings.secret_key)
             self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
-            health = Health(writer)
+            health = Health(writer, settings.data_dir)
 
             def door(path: str, name: str) -> Route:
                 scope = path.rpartition("/")[2]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from collector.metrics import CONTENT_TYPE, Metric, Sample, single, text
+from collector.standing import Ledger
 from collector.writer import Writer
 
 
 class Health:
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, data_dir: Path) -> None:
         self._writer = writer
+        self._ledger = Ledger(data_dir)
 
     async def healthz(self, request: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -24,7 +28,7 @@ class Health:
         return JSONResponse({"status": "ready"})
 
     async def metrics(self, request: Request) -> Response:
-        return PlainTextResponse(text(_of_doors(self._writer)), media_type=CONTENT_TYPE)
+        return PlainTextResponse(text(_of_doors(self._writer)) + await self._ledger.text(), media_type=CONTENT_TYPE)
 
 
 def _of_doors(writer: Writer) -> list[Metric]:

@@ -58,7 +58,7 @@ def test_the_metrics_count_every_commit(doors: Doors) -> None:
     assert float(samples["footfall_commit_seconds_sum"]) > 0
 
 
-def test_the_metrics_name_no_app_partner_or_id(doors: Doors) -> None:
+def test_the_metrics_of_the_doors_name_no_app_partner_or_id(doors: Doors) -> None:
     doors.send(view(), view(app="com.nobody.marker"))
     text = doors.client.get("/metrics").text
     assert not re.search(r"com\.|owner|marker|[0-9a-f]{32}", text)
