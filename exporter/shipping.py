@@ -18,6 +18,7 @@ import msgspec
 
 from exporter import breaker, crash, segment
 from exporter.batching import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, cut, passage
+from exporter.lanes import Lanes
 from exporter.mapping import Mapped, Mapper
 from exporter.receipt import digest
 from exporter.report import Report, Shipped, Voice
@@ -34,7 +35,8 @@ SUSPECT_LANES = 4
 SLOW_SECONDS = 2.0
 LEASE_MS = 300_000
 RUN_SECONDS = 50 * 60
-GRACE_SHARE = 0.25  # of the run's time so far: what is left to suspects when all others are done
+GRACE_SECONDS = 15.0  # what is left to suspects when all others are done …
+GRACE_SHARE = 0.25  # … and of the run's time so far
 DOUBTS_IN_A_RUN = 2  # answers that were lost: each may cost as long as we wait for one
 REFUSED_IN_A_ROW = 3  # single events refused with nothing accepted between: the destination is at fault, not they
 
@@ -82,8 +84,8 @@ class Shipping:
         self._voice = voice
         self._stop = stop
         self._send = send
-        self._lanes = asyncio.Semaphore(LANES)
-        self._suspects = asyncio.Semaphore(SUSPECT_LANES)
+        self._lanes = Lanes(LANES)
+        self._suspects = Lanes(SUSPECT_LANES)
         self._threads = ThreadPoolExecutor(LANES + SUSPECT_LANES, "send")
         self._began = time.monotonic()
         self._ends = self._began + RUN_SECONDS
@@ -112,7 +114,7 @@ class Shipping:
 
     async def _hurry_suspects(self) -> None:
         await self._only_suspects.wait()
-        await asyncio.sleep(1 + GRACE_SHARE * (time.monotonic() - self._began))
+        await asyncio.sleep(GRACE_SECONDS + GRACE_SHARE * (time.monotonic() - self._began))
         self._hurry.set()
 
     async def ship(self, work: Work) -> None:
@@ -263,7 +265,10 @@ class Shipping:
         reply = await sending
         crash.point("after_send")
         seconds = time.monotonic() - began
-        work.suspect = judge(reply).kind != "accepted" or seconds > SLOW_SECONDS
+        kind = judge(reply).kind
+        if not work.suspect:
+            self._lanes.went(kind not in ("transient", "ambiguous") and seconds <= SLOW_SECONDS)
+        work.suspect = kind != "accepted" or seconds > SLOW_SECONDS
         work.shipped.batches += 1
         return batch, reply, round(seconds * 1_000)
 

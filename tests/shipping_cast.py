@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 from starlette.testclient import TestClient
 
+from exporter import parking
 from exporter.fake_segment.app import create_app
 from exporter.report import Report, Voice
 from exporter.run import run_once
@@ -261,6 +262,32 @@ class Installation:
         found = next(item for item in findings.destinations if item.app == app)
         names = ("collected", "accepted", "pending", "parked", "suppressed", "expired")
         return {name: getattr(found, name) for name in names if getattr(found, name)}
+
+    def replay(self, app: str, first: int, last: int, new_ids: bool = False) -> str:
+        """Ask for an app's events past `first` up to `last` once more."""
+
+        async def add() -> str:
+            async with await open_writer(self.data_dir, "registry") as db:
+                to = await destinations.named(db, app, destinations.MAIN)
+                return await destinations.add_replay(db, NOON, to, first, last, new_ids)
+
+        return asyncio.run(add())
+
+    def parked(self, app: str) -> list[parking.Parked]:
+        return asyncio.run(parking.parked(self.data_dir, app))
+
+    def ask(self, app: str, action: destinations.Action, *seqs: int) -> None:
+        """Ask for these parked events of the app's destination, or for all, wherever they were to go."""
+
+        async def write() -> None:
+            async with await open_writer(self.data_dir, "registry") as db:
+                main = (await destinations.named(db, app, destinations.MAIN)).destination_id
+                wanted = [(main, seq) for seq in seqs] or [(held.course, held.seq) for held in every]
+                for course, seq in wanted:
+                    await destinations.ask(db, NOON, app, course, action, [seq])
+
+        every = self.parked(app)
+        asyncio.run(write())
 
     def destination_id(self, app: str = OWNER) -> uuid.UUID:
         async def read() -> str:

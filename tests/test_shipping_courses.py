@@ -52,17 +52,6 @@ def main(installation: Installation) -> Destination:
     return found
 
 
-def replay(installation: Installation, first: int, last: int, new_ids: bool = False) -> str:
-    to = main(installation)
-    made: str = in_registry(installation, lambda db: destinations.add_replay(db, NOON, to, first, last, new_ids))
-    return made
-
-
-def ask(installation: Installation, action: destinations.Action, *seqs: int) -> None:
-    course = main(installation).destination_id
-    in_registry(installation, lambda db: destinations.ask(db, NOON, OWNER, course, action, seqs))
-
-
 def landed(installation: Installation, key: str) -> list[str]:
     return [message["messageId"] for message in installation.segment.get(f"/_/received?writeKey={key}").json()]
 
@@ -128,7 +117,7 @@ def test_a_date_is_found_in_the_log_without_an_index(installation: Installation)
 def test_a_replay_with_the_same_ids_is_dropped_as_a_copy_and_balances(installation: Installation) -> None:
     installation.views(6)
     installation.export()
-    replay(installation, 1, 4)
+    installation.replay(OWNER, 1, 4)
     installation.views(1)
     assert installation.export().sums()["accepted"] == 4
     assert len(installation.landed()) == 7
@@ -139,7 +128,7 @@ def test_a_replay_with_the_same_ids_is_dropped_as_a_copy_and_balances(installati
 def test_a_replay_with_new_ids_lands_once_more(installation: Installation) -> None:
     installation.views(6)
     installation.export()
-    replay(installation, 1, 4, new_ids=True)
+    installation.replay(OWNER, 1, 4, new_ids=True)
     installation.export()
     ids = [message["messageId"] for message in installation.landed()]
     assert len(ids) == len(set(ids)) == 9
@@ -151,7 +140,7 @@ def test_a_replay_sends_nothing_that_was_suppressed_and_leaves_the_live_cursor_a
     installation.collect(an_event(), an_event(suppressed="gpc"), an_event())
     installation.export()
     before = installation.cursor()
-    which = replay(installation, 0, 3, new_ids=True)
+    which = installation.replay(OWNER, 0, 3, new_ids=True)
     report = installation.export()
     assert report.sums() == {"accepted": 2, "suppressed": 1, "parked": 0, "expired": 0, "batches": 1}
     assert installation.ledger(f"select seq from cursors where destination_id <> '{which}' and seq > 0") == [(before,)]
@@ -160,7 +149,7 @@ def test_a_replay_sends_nothing_that_was_suppressed_and_leaves_the_live_cursor_a
 def test_a_cancelled_replay_sends_nothing(installation: Installation) -> None:
     installation.views(2)
     installation.export()
-    which = replay(installation, 0, 2)
+    which = installation.replay(OWNER, 0, 2)
     in_registry(installation, lambda db: destinations.cancel_replay(db, NOON, OWNER, which))
     assert installation.export().destinations == []
     with pytest.raises(ConfigError, match="no replay"):
@@ -191,7 +180,7 @@ def test_a_released_event_goes_out_with_the_next_run_and_is_accepted(installatio
     assert installation.owed() == {"collected": 3, "accepted": 2, "parked": 1}
     installation.mend()
     assert installation.export().sums()["accepted"] == 0, "nobody has asked for it"
-    ask(installation, "release", 2)
+    installation.ask(OWNER, "release", 2)
     report = installation.export()
     assert report.sums() == {"accepted": 1, "suppressed": 0, "parked": -1, "expired": 0, "batches": 1}
     assert installation.owed() == {"collected": 3, "accepted": 3}
@@ -208,7 +197,7 @@ def test_released_events_go_in_order_and_one_that_is_refused_again_stays_parked(
     assert installation.owed() == {"collected": 6, "accepted": 3, "parked": 3}
     installation.mend()
     installation.fault(status=422, times="always", match={"messageId": bad[1]})
-    ask(installation, "release", 5, 3, 1)
+    installation.ask(OWNER, "release", 5, 3, 1)
     del installation.sent[:]
     installation.export()
     sent = [[json.loads(message)["messageId"] for message in messages] for _, _, messages in installation.sent]
@@ -222,7 +211,7 @@ def test_a_release_that_fails_is_tried_again_with_the_next_run(installation: Ins
     installation.fault(status=400, times="always", match={"messageId": installation.sent_ids(ids)[0]})
     installation.export()
     installation.mend()
-    ask(installation, "release", 1)
+    installation.ask(OWNER, "release", 1)
     installation.fault(status=403)
     assert installation.export().exit_code == 75
     assert installation.owed()["parked"] == 1
@@ -233,7 +222,7 @@ def test_a_release_that_fails_is_tried_again_with_the_next_run(installation: Ins
 def test_a_release_of_what_cannot_be_mapped_says_so_and_goes_on(installation: Installation) -> None:
     installation.views(1, details=LARGE)
     installation.export()
-    ask(installation, "release", 1)
+    installation.ask(OWNER, "release", 1)
     assert installation.export().exit_code == 0
     assert installation.owed() == {"collected": 1, "parked": 1}
     assert installation.ledger("select released from parked") == [(0,)]
@@ -243,9 +232,9 @@ def test_a_dropped_event_is_suppressed_and_the_sum_holds(installation: Installat
     installation.views(1, details=LARGE)
     installation.views(1)
     installation.export()
-    ask(installation, "drop", 1)
-    ask(installation, "drop", 1)
-    ask(installation, "release", 7)
+    installation.ask(OWNER, "drop", 1)
+    installation.ask(OWNER, "drop", 1)
+    installation.ask(OWNER, "release", 7)
     installation.export()
     assert installation.owed() == {"collected": 2, "accepted": 1, "suppressed": 1}
     assert installation.ledger("select outcome from intents_done order by outcome") == [
@@ -273,7 +262,7 @@ def test_a_resumed_destination_is_tried_with_the_next_run(installation: Installa
     installation.export()
     installation.ledger(f"update cursors set not_before = {2**50}, trips = 10 where tripped <> ''")
     assert installation.export().exit_code == 75
-    ask(installation, "resume", 0)
+    installation.ask(OWNER, "resume", 0)
     assert installation.export().exit_code == 0
     assert installation.owed() == {"collected": 2, "accepted": 2}
 
