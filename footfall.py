@@ -69,10 +69,11 @@ def serve(host: str, port: int) -> None:
 
     Example: footfall serve --host 127.0.0.1 --port 8000
     """
+    import journal
     from collector.server import serve as run
     from store.settings import load
 
-    came_up = run(load(), host, port, announce=lambda where: click.echo(f"footfall: listening on {where}", err=True))
+    came_up = run(load(), host, port, announce=lambda where: journal.note("collector began", on=where))
     raise SystemExit(0 if came_up else 1)
 
 
@@ -133,21 +134,74 @@ def migrate(as_json: bool) -> None:
 
 
 @main.command()
+@click.option(
+    "--max-age", default=3.0, show_default=True, metavar="HOURS", help="How long an event may be pending; 0: any."
+)
+@click.option("--hours", is_flag=True, help="Count the balance for each hour too.")
+@click.option("--quiet", is_flag=True, help="Print only what is wrong.")
 @as_json
-def doctor(as_json: bool) -> None:
-    """Check that every event is accounted for.
+def doctor(max_age: float, hours: bool, quiet: bool, as_json: bool) -> None:
+    """Check that the installation is sound and that every event is accounted for.
 
-    Exits 1 when a sum does not balance. Example: footfall doctor --json
+    Exits 1 when a line begins with FAIL. Example: footfall doctor --quiet
     """
-    from store.balance import examine
+    from store.doctor import diagnose
+    from store.settings import load, secret_origin
+
+    secret_from = secret_origin()
+    found = _run(diagnose(load(), secret_from, _now(), max_age, hours))
+    if as_json:
+        _print(found)
+    else:
+        for line in found.lines(quiet, hours):
+            click.echo(line)
+    raise SystemExit(0 if found.healthy else 1)
+
+
+@main.command()
+@click.argument("into", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--keep", type=click.IntRange(min=1), metavar="N", help="Remove all but the newest N backups in DIR.")
+@as_json
+def backup(into: Path, keep: int | None, as_json: bool) -> None:
+    """Copy the databases into a new directory below DIR, and check the copy; the processes may work on.
+
+    The secret key is not in it. Exits 1 when no good copy could be made, or when its sums are off.
+
+    Example: footfall backup /var/backups/footfall --keep 14
+    """
+    from store.backup import back_up
     from store.settings import load
 
-    findings = _run(examine(load().data_dir))
+    made = _run(back_up(load().data_dir, into, keep))
     if as_json:
-        _print(findings)
+        _print(made)
     else:
-        click.echo("\n".join(findings.lines()))
-    raise SystemExit(0 if findings.balanced else 1)
+        click.echo(made.path)
+    if not made.manifest.balanced:
+        click.echo("footfall: the copy is whole, and its sums are off: see `footfall doctor`", err=True)
+        raise SystemExit(1)
+
+
+@main.command()
+@click.option(
+    "--timeout", default=600.0, show_default=True, metavar="SECONDS", help="How long to wait for a collector."
+)
+@as_json
+def purge(timeout: float, as_json: bool) -> None:
+    """Remove events, rejections and visitors that are older than the settings allow.
+
+    A running collector is asked to do it, and waited for. Example: footfall purge
+    """
+    from store.purging import purge as run
+    from store.settings import load
+
+    removed = _run(run(load(), _now(), timeout))
+    if as_json:
+        _print(removed)
+    else:
+        click.echo(f"removed {removed.events} events, {removed.rejections} rejections, {removed.visitors} visitors")
+    if removed.held_back:
+        click.echo(f"footfall: {removed.held_back} old events stay: a destination has not passed them yet", err=True)
 
 
 @main.group()

@@ -26,6 +26,7 @@ from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
 from collector.origins import Origins
+from collector.sweeper import Sweeper
 from collector.writer import Stored, Writer
 from store.database import open_reader, open_writer
 from store.secrets import Vault
@@ -75,10 +76,13 @@ class Collector:
             writer = Writer(log_writer, settings.data_dir)
             writer.start()
             stack.push_async_callback(writer.stop)
+            sweeper = Sweeper(settings, log_writer)
+            sweeper.start()
+            stack.push_async_callback(sweeper.stop)
 
             intake, vault = Intake(writer), Vault(settings.secret_key)
             self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
-            health = Health(writer)
+            health = Health(writer, settings.data_dir)
 
             def door(path: str, name: str) -> Route:
                 scope = path.rpartition("/")[2]

@@ -7,17 +7,15 @@ and those that ask meanwhile share the answer, so that made-up keys cannot turn 
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 import time
 
+import journal
 from store import registry
 from store.database import Database
 from store.errors import Unavailable
 from store.registry import App, Token
 from store.secrets import token_hash
-
-_log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 
@@ -82,4 +80,4 @@ class Directory:
                 async with self._looking:
                     await self.refresh()
             except (Unavailable, sqlite3.Error) as error:  # the last good view serves on; the next poll tries again
-                _log.warning("the registry cannot be read: %s", error)
+                journal.note("the registry cannot be read", level="warning", reason=str(error))

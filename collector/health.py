@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from collector.metrics import CONTENT_TYPE, Metric, Sample, single, text
+from collector.standing import Ledger
 from collector.writer import Writer
 
 
 class Health:
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, data_dir: Path) -> None:
         self._writer = writer
+        self._ledger = Ledger(data_dir)
 
     async def healthz(self, request: Request) -> Response:
         return JSONResponse({"status": "alive"})
@@ -23,22 +28,21 @@ class Health:
         return JSONResponse({"status": "ready"})
 
     async def metrics(self, request: Request) -> Response:
-        rows, size = self._writer.queued
-        lines = [
-            "# HELP footfall_messages_total Messages at the doors since this process began, by what became of them.",
-            "# TYPE footfall_messages_total counter",
-            *(
-                f'footfall_messages_total{{door="{door}",outcome="{outcome}",reason="{reason}"}} {n}'
-                for (door, outcome, reason), n in sorted(self._writer.totals.items())
-            ),
-            "# HELP footfall_queue_rows Events and rejections that wait to be committed.",
-            "# TYPE footfall_queue_rows gauge",
-            f"footfall_queue_rows {rows}",
-            "# HELP footfall_queue_bytes Bytes of requests that wait to be committed.",
-            "# TYPE footfall_queue_bytes gauge",
-            f"footfall_queue_bytes {size}",
-            "# HELP footfall_store_unwell 1 while the event log cannot be written.",
-            "# TYPE footfall_store_unwell gauge",
-            f"footfall_store_unwell {int(self._writer.unwell is not None)}",
-        ]
-        return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(text(_of_doors(self._writer)) + await self._ledger.text(), media_type=CONTENT_TYPE)
+
+
+def _of_doors(writer: Writer) -> list[Metric]:
+    """Since the process began."""
+    rows, size = writer.queued
+    messages = [
+        Sample("footfall_messages_total", {"door": door, "outcome": outcome, "reason": reason}, n)
+        for (door, outcome, reason), n in sorted(writer.totals.items())
+    ]
+    commits = writer.commits.samples("footfall_commit_seconds")
+    return [
+        Metric("footfall_messages_total", "counter", "Messages at the doors, by what became of them.", messages),
+        single("footfall_queue_rows", "gauge", "Events and rejections that wait to be committed.", rows),
+        single("footfall_queue_bytes", "gauge", "Bytes of requests that wait to be committed.", size),
+        Metric("footfall_commit_seconds", "histogram", "How long commits of the event log took.", commits),
+        single("footfall_store_unwell", "gauge", "1 while the event log cannot be written.", int(bool(writer.unwell))),
+    ]

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.routing import BaseRoute
 
+import journal
 from collector.app import Collector
 from collector.quick_lane import QuickLane
 from collector.systemd import Manager, take_socket
@@ -72,6 +73,7 @@ def serve(
     A listening socket that systemd passed is used instead of `host` and `port`; `announce` is told which it is.
     Raises Busy, StoreUnavailable or ConfigError when the store cannot be opened or the port cannot be had.
     """
+    journal.listen()
     passed = take_socket(os.environ)
     listener = passed or _listen(host, port)
     asyncio.run(_open_once(settings))  # inside the server a failure would be a traceback
@@ -83,6 +85,7 @@ def serve(
         loop="uvloop",
         lifespan="on",
         access_log=False,
+        log_config=None,
         log_level="warning",
         server_header=False,
         proxy_headers=False,
@@ -91,6 +94,8 @@ def serve(
     )
     server = Server(config, Manager(os.environ))
     server.run(sockets=[listener])
+    if server.started:
+        journal.note("collector ended")
     return server.started
 
 

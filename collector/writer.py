@@ -7,7 +7,6 @@ gathers, so there is no timer. The queue is bounded in rows and bytes; over that
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
 from collections import Counter, deque
@@ -16,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
+import journal
+from collector.metrics import Histogram
 from store import log
 from store.database import Database
 from store.errors import Unavailable
 from store.log import HOUR_MS, Committed, Entry, Tally
-
-_log = logging.getLogger(__name__)
 
 MAX_QUEUED_ROWS = 20_000
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
@@ -32,6 +31,7 @@ GATHER_SECONDS = 0.01
 PROBE_SECONDS = 1.0
 DISK_FLOOR_BYTES = 16 * 1024 * 1024
 DISK_FLOOR_SHARE = 0.02
+COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 _jitter = random.Random().uniform  # noqa: S311 - spreads clients' returns, keeps no secret
 
@@ -68,6 +68,7 @@ class Writer:
         self._unwritten: Counter[Tally] = Counter()  # shed: written with the next commit
         self.unwell: str | None = None
         self.totals: Counter[tuple[str, str, str]] = Counter()  # (door, outcome, reason), since the process began
+        self.commits = Histogram(COMMIT_SECONDS)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._work(), name="writer")
@@ -163,10 +164,14 @@ class Writer:
         carried = Counter(self._unwritten)
         try:
             self._check_disk()
+            began = self._loop.time()
             done = await log.commit(self._db, [waiting.entry for waiting in taken], carried or _NOTHING)
         except Exception as error:  # whatever it is, this task must live: nobody else answers those who wait
             self._fail(taken, error)
             return
+        self.commits.observe(self._loop.time() - began)
+        if self.unwell is not None:
+            journal.note("the event log can be written again")
         self.unwell = None
         self._unwritten.subtract(carried)
         self._unwritten = +self._unwritten
@@ -187,7 +192,7 @@ class Writer:
     def _fail(self, taken: Sequence[Waiting], error: Exception) -> None:
         """The store is unwell: everyone who waits is told to come back."""
         if self.unwell is None:
-            _log.error("the event log cannot be written: %s", error)
+            journal.note("the event log cannot be written", level="error", reason=str(error))
         self.unwell = str(error)
         waiting = [*taken, *self._queue]
         self._queue.clear()

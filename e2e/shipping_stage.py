@@ -107,6 +107,6 @@ class Stage:
 
     def balance(self) -> dict[str, dict[str, Any]]:
         """The doctor's findings by app; they must balance."""
-        findings = json.loads(self.footfall.cli("doctor", "--json", check=True).stdout)
+        findings = json.loads(self.footfall.cli("doctor", "--json", "--max-age", "0", check=True).stdout)
         assert findings["balanced"]
         return {item["app"]: item for item in findings["destinations"]}

@@ -156,9 +156,9 @@ def test_a_kept_connection_is_told_which_answer_is_its_last(footfall: Footfall, 
 def test_which_socket_is_listened_on_is_said(footfall: Footfall, listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     with handed(footfall, listener) as collector:
-        assert f"footfall: listening on 127.0.0.1 port {port}, a socket passed by systemd\n" in collector.log()
+        assert f'"on":"127.0.0.1 port {port}, a socket passed by systemd"' in collector.log()
     with footfall.collector() as collector:
-        assert f"footfall: listening on 127.0.0.1 port {collector.port}\n" in collector.log()
+        assert f'"on":"127.0.0.1 port {collector.port}"' in collector.log()
 
 
 def test_a_socket_for_another_process_is_left_alone(footfall: Footfall) -> None:

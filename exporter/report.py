@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+import journal
+
 
 class Shipped(msgspec.Struct):
     """One destination's part of a run. `deferred` says why something is left for a later run."""
@@ -64,14 +66,16 @@ class Voice:
 
     def note(self, what: str, **fields: Any) -> None:
         """Something worth a line in the journal."""
-        if self._quiet:
-            return
-        if self._terminal:
-            said = ", ".join(f"{name} {value}" for name, value in fields.items())
-            sys.stderr.write(f"\r\033[K{what}: {said}\n")
-        else:
-            sys.stderr.buffer.write(msgspec.json.encode({"event": what, **fields}) + b"\n")
-        sys.stderr.flush()
+        self._say(what, "info", fields)
+
+    def complain(self, what: str, **fields: Any) -> None:
+        """Something that somebody should look at."""
+        self._say(what, "error", fields)
+
+    def _say(self, what: str, level: journal.Level, fields: dict[str, Any]) -> None:
+        if not self._quiet:
+            self.end()
+            journal.note(what, level, **fields)
 
     def progress(self, report: Report) -> None:
         """Five times a second at most, and only for somebody who looks."""

@@ -27,7 +27,7 @@ from exporter.mapping import Mapper
 from exporter.receipt import Signer, make_receipts
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_MS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
-from store import destinations, ids, ledger, log, registry
+from store import destinations, ids, ledger, log, registry, removal, runs
 from store.database import FILES, Database, is_unwell, open_reader, open_writer
 from store.destinations import Course
 from store.errors import Busy, ConfigError, StoreUnavailable
@@ -62,7 +62,7 @@ async def run(
             except StoreUnavailable as error:
                 if every is None:
                     raise
-                voice.note("run failed", reason=str(error))
+                voice.complain("run failed", reason=str(error))
                 if await _stopped_within(stop, every):
                     raise
             else:
@@ -103,6 +103,8 @@ async def run_once(
             report.busy = str(busy)
             return report
         left_open = 0 if dry_run else await ledger.recover(ledger_db, _now())
+        if not dry_run:
+            await runs.begin(ledger_db, report.run, _now())
         shipping = Shipping(log_db, ledger_db, report, voice, stop, send)
         try:
             work = await _find_work(settings, registry_db, log_db, ledger_db, shipping, report, only)
@@ -114,6 +116,8 @@ async def run_once(
                 await ledger.release(ledger_db, report.run)
         if not dry_run:
             await make_receipts(ledger_db, Signer(Vault(settings.secret_key).receipt_seed), _now())
+            await runs.end(ledger_db, report.run, _now(), sum(1 for shipped in report.destinations if shipped.deferred))
+            await runs.forget(ledger_db, _now() - settings.attempt_days * DAY_MS)
     report.seconds = time.monotonic() - began
     voice.end()
     voice.note("run ended", run=report.run, seconds=round(report.seconds, 2), **report.sums())
@@ -157,7 +161,9 @@ async def _find_work(
     if not report.dry_run:
         asked = [msgspec.structs.astuple(intent) for intent in await destinations.intents(registry_db)]
         await ledger.carry_out(ledger_db, asked, now)
-        await ledger.begin(ledger_db, [(c.app_key, c.course_id, c.start_seq) for c in courses])
+        gone = await removal.removed_up_to(log_db)
+        begins = [(c.app_key, c.course_id, max(c.start_seq, gone.get(c.app_key, 0))) for c in courses]
+        await ledger.begin(ledger_db, begins)
         await _expire(settings, log_db, ledger_db, courses, report, now)
     cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db)
     released: dict[tuple[str, str], list[int]] = {}

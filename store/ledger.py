@@ -497,6 +497,36 @@ _HOLD = """/* ledger.hold */
     where app_key = ? and destination_id = ? and seq = ?"""
 
 
+async def reasons(db: Database, app_key: str, destination_id: str) -> dict[tuple[str, str], int]:
+    """The sums of what a cursor has passed, by fate and reason."""
+    rows = await db.all(
+        """/* ledger.reasons */
+        select fate, reason, sum(n)
+        from tallies
+        where app_key = ? and destination_id = ?
+        group by fate, reason
+        having sum(n) <> 0""",
+        (app_key, destination_id),
+    )
+    return {(fate, reason): n for fate, reason, n in rows}
+
+
+async def fates_by_hour(db: Database, app_key: str, destination_id: str) -> dict[int, dict[str, int]]:
+    """The same by the hour in which the events were received, and by fate."""
+    rows = await db.all(
+        """/* ledger.fates_by_hour */
+        select hour, fate, sum(n)
+        from tallies
+        where app_key = ? and destination_id = ?
+        group by hour, fate""",
+        (app_key, destination_id),
+    )
+    found: dict[int, dict[str, int]] = {}
+    for hour, fate, n in rows:
+        found.setdefault(hour, {})[fate] = n
+    return found
+
+
 async def fates(db: Database, app_key: str, destination_id: str) -> dict[str, int]:
     """The sums of what a cursor has passed, by fate."""
     rows = await db.all(

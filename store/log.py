@@ -397,6 +397,20 @@ async def find(db: Database, app_key: str, message_id: bytes) -> Event | None:
     return None if seq is None else (await some(db, app_key, [seq]))[0]
 
 
+async def received_after(db: Database, app_key: str, after: int, up_to: int = NO_END) -> int | None:
+    """When the first event of one app past seq `after`, and not past `up_to`, was received; None when there is none."""
+    found: int | None = await db.value(
+        """/* log.received_after */
+        select received_at
+        from events
+        where app_key = ? and seq > ? and seq <= ?
+        order by seq
+        limit 1""",
+        (app_key, after, up_to),
+    )
+    return found
+
+
 async def door_totals(db: Database) -> dict[str, int]:
     """The terms of the balance at the doors, over everything."""
     rows = await db.all("/* log.door_totals */ select outcome, sum(n) from door_tallies group by outcome")

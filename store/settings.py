@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     consent: str = "assumed"
     retention_days: int = 90
     allowed_destinations: Allowed = Allowed()
+    rejection_days: int = 30
+    attempt_days: int = 90
 
     def segment_url(self, region: str) -> str:
         return self.segment_url_eu if region == "eu" else self.segment_url_us
@@ -146,6 +148,8 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "consent": _choice("required", "assumed"),
     "retention_days": _days,
     "allowed_destinations": allowed,
+    "rejection_days": _days,
+    "attempt_days": _days,
 }
 
 
@@ -169,6 +173,18 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     if "secret_key" not in values:
         values["secret_key"] = _kept_secret(values.get("data_dir", Path("data")))
     return Settings(**values)
+
+
+def secret_origin(environ: Mapping[str, str] | None = None) -> str | None:
+    """Where the secret key comes from, in words; None: there is none yet, and `load` makes one."""
+    env = os.environ if environ is None else environ
+    for name in (f"{PREFIX}SECRET_KEY", f"{PREFIX}SECRET_KEY_FILE"):
+        if name in env:
+            return name
+    if (Path(env.get("CREDENTIALS_DIRECTORY", "")) / "secret-key").exists() and "CREDENTIALS_DIRECTORY" in env:
+        return "the systemd credential"
+    path = Path(_text(env, "data_dir") or "data") / "secret-key"
+    return str(path) if path.exists() else None
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:

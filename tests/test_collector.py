@@ -40,7 +40,7 @@ def test_every_line_of_the_metrics_is_one_that_prometheus_reads(doors: Doors) ->
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.text.endswith("\n")
     label = r'[a-z_]+="[^"\\\n]*"'
-    line = re.compile(rf"(# (HELP|TYPE) footfall_[a-z_]+ .+|footfall_[a-z_]+(\{{{label}(,{label})*\}})? \d+)")
+    line = re.compile(rf"(# (HELP|TYPE) footfall_[a-z_]+ .+|footfall_[a-z_]+(\{{{label}(,{label})*\}})? [\d.e-]+)")
     for text in answer.text.splitlines():
         assert line.fullmatch(text), text
     assert 'footfall_messages_total{door="browser",outcome="stored",reason=""} 1' in answer.text
@@ -48,7 +48,17 @@ def test_every_line_of_the_metrics_is_one_that_prometheus_reads(doors: Doors) ->
     assert "footfall_store_unwell 0" in answer.text
 
 
-def test_the_metrics_name_no_app_partner_or_id(doors: Doors) -> None:
+def test_the_metrics_count_every_commit(doors: Doors) -> None:
+    doors.send(view())
+    doors.send(view())
+    samples = dict(line.rsplit(" ", 1) for line in doors.client.get("/metrics").text.splitlines() if line[0] != "#")
+    buckets = [int(n) for name, n in samples.items() if name.startswith("footfall_commit_seconds_bucket")]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == int(samples["footfall_commit_seconds_count"]) == 2
+    assert float(samples["footfall_commit_seconds_sum"]) > 0
+
+
+def test_the_metrics_of_the_doors_name_no_app_partner_or_id(doors: Doors) -> None:
     doors.send(view(), view(app="com.nobody.marker"))
     text = doors.client.get("/metrics").text
     assert not re.search(r"com\.|owner|marker|[0-9a-f]{32}", text)

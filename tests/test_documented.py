@@ -86,12 +86,20 @@ def test_every_route_is_documented(doors: Doors) -> None:
         assert re.search(rf"`(GET|POST) {re.escape(shown)}`", text) or f"GET {shown}" in text, path
 
 
-def test_every_metric_is_documented(doors: Doors) -> None:
+def test_the_metrics_and_their_page_agree(doors: Doors) -> None:
     doors.send(view())
-    names = re.findall(r"^# TYPE (\S+)", doors.client.get("/metrics").text, re.MULTILINE)
-    assert len(names) == 4
-    for name in names:
-        assert f"`{name}`" in page("http")
+    told = re.findall(r"^# TYPE (\S+) (\w+)$", doors.client.get("/metrics").text, re.MULTILINE)
+    listed = re.findall(r"^\| `(footfall_\w+)` \| (\w+) \|", page("metrics"), re.MULTILINE)
+    assert len(told) > 4
+    assert sorted(told) == sorted(listed)
+
+
+def test_every_line_of_the_logs_is_documented() -> None:
+    files = [path for folder in ("collector", "exporter") for path in (ROOT / folder).rglob("*.py")]
+    sources = [path.read_text() for path in (*files, ROOT / "footfall.py")]
+    said = {event for text in sources for event in re.findall(r"\.(?:note|complain)\(\s*\"([^\"]+)\"", text)}
+    assert {"run began", "collector began"} <= said
+    assert said == set(re.findall(r"^\| `([^`]+)` \| (?:info|warning|error) \|", page("logs"), re.MULTILINE))
 
 
 def test_every_reason_for_a_refusal_is_documented() -> None:
