@@ -82,9 +82,9 @@ def test_a_write_key_is_nowhere(stage: Stage, key: str) -> None:
 
     stage.collect(app, 4)
     said.run("export", "--json", code=75, FOOTFALL_SEGMENT_URL_US=nobody)
-    for fault in ({"status": 503}, {"status": 400, "times": 3}, {"status": 200}, {"status": 429}):
-        stage.fault(body=echo, match={"path": "/v1/batch"}, **fault)
     stage.fault(hang=2)
+    for fault in ({"status": 503}, {"status": 400, "times": 3}, {"status": 200}, {"status": 429}):
+        stage.fault(body=echo, **fault)
     before = len(stage.requests())
     running = stage.footfall.start_export()
     try:
@@ -92,6 +92,11 @@ def test_a_write_key_is_nowhere(stage: Stage, key: str) -> None:
         visible = shown_by(running)
     finally:
         assert running.wait(60) in (0, 75)
+    for _ in range(10):  # a run may leave what fails to the next
+        if not stage.segment.get("/_/faults").json():
+            break
+        stage.footfall.cli("app", "resume", app, check=True)
+        assert stage.footfall.start_export().wait(60) in (0, 75)
     excerpts = stage.footfall.rows("ledger", "select detail from batches where detail like '%you sent%'")
     assert len(excerpts) >= 3
 

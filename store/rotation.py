@@ -44,19 +44,24 @@ class Rotated(msgspec.Struct, frozen=True):
 async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) -> Rotated:
     """Encrypt every stored write key under the ring's first key; one that is already is left alone.
 
-    Raises ConfigError when a write key cannot be read with any key of the ring or, without `new_ids`, when the key for
-    ids is not the one that the fingerprints were made with.
+    Raises ConfigError when a write key in use cannot be read with any key of the ring or, without `new_ids`, when the
+    key for ids is not the one that the fingerprints were made with.
     """
     await db.all("pragma secure_delete = 1")  # what was encrypted under the old key is not to stay on a free page
     async with db.transaction():
         rows = await db.all(
             """/* rotation.stored */
-            select app_key, destination_id, segment_write_key, write_key_fingerprint
+            select app_key, destination_id, segment_write_key, write_key_fingerprint, active
             from destinations"""
         )
         renewed = 0
-        for app_key, destination_id, stored, fingerprint in rows:
-            key = vault.decrypt(stored)
+        for app_key, destination_id, stored, fingerprint, active in rows:
+            try:
+                key = vault.decrypt(stored)
+            except ConfigError:
+                if active:
+                    raise
+                continue  # lost with its secret key, and nobody needs it
             made = vault.fingerprint(key)
             if made != fingerprint and not new_ids:
                 raise ConfigError(

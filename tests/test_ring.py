@@ -204,6 +204,13 @@ def test_one_key_that_cannot_be_read_leaves_all_as_they_were(stored: Cast) -> No
     assert blobs(stored) == before
 
 
+def test_a_lost_key_of_a_replaced_destination_keeps_nobody_from_rotating(stored: Cast) -> None:
+    with sqlite3.connect(stored.data_dir / "registry.db") as db:
+        db.execute("update destinations set segment_write_key = ? where active = 0", (Vault(NEWER).encrypt(KEY),))
+    db.close()
+    assert rotated(stored, NEW, SECRET_KEY) == Rotated(write_keys=3, renewed=2)
+
+
 KILLED_AT_THE_SECOND_KEY = """
 import asyncio, os, pathlib, signal, sys
 from store.database import open_writer
