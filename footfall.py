@@ -6,16 +6,17 @@ import asyncio
 import sys
 import time
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
 import msgspec
 
-from store.errors import Busy, ConfigError, FootfallError, StoreUnavailable
+from store.errors import Busy, ConfigError, FootfallError, StoreUnavailable, Unavailable
 
 T = TypeVar("T")
-EXIT_CODES: dict[type[FootfallError], int] = {StoreUnavailable: 69, Busy: 75, ConfigError: 78}
+EXIT_CODES: dict[type[FootfallError], int] = {StoreUnavailable: 69, Unavailable: 75, Busy: 75, ConfigError: 78}
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -264,28 +265,40 @@ def app_list(as_json: bool) -> None:
 
     async def work(db: Any) -> list[dict[str, Any]]:
         live = await destinations.active(db)
-        return [_described(app, [d for d in live if d.app_key == app.app_key]) for app in await registry.apps(db)]
+        return [_described(app, live) for app in await registry.apps(db)]
 
     listed = _run(_in_registry(work))
     if as_json:
         _print(listed)
         return
     for app in listed:
-        told = [
-            f"{d['destination']}: {d['segment_write_key']} in {d['region']}, profile {d['profile']}"
-            for d in app["destinations"]
-        ]
-        where = "; ".join(told) or "no Segment write key yet"
+        where = "; ".join(map(_in_words, app["destinations"])) or "no Segment write key yet"
         click.echo(f"{app['key']:<40} {app['partner']:<20} {app['plugin_id']:<10} {where}")
 
 
 def _described(app: Any, live: list[Any]) -> dict[str, Any]:
     shown = {"key": app.app_key, "name": app.name, "partner": app.partner_key, "plugin_id": app.plugin_id}
     shown |= {"partner_id": app.partner_id, "guid": app.guid, "ingest_key": app.ingest_key}
-    return shown | {"destinations": [_set(d) for d in live]}
+    return shown | {"destinations": [_set(d, live) for d in live if d.app_key == app.app_key]}
 
 
-def _set(d: Any) -> dict[str, Any]:
+def _in_words(d: dict[str, Any]) -> str:
+    from store.proof import is_old
+
+    where = d["url"] or d["region"]
+    words = [f"{d['destination']}: {d['segment_write_key']} in {where}", f"profile {d['profile']}"]
+    at = d["verified_at"]
+    words.append("never verified" if at is None else f"verified on {_date(at)}")
+    if at is not None and not d["url"] and is_old(at, _now()):
+        words.append("over 13 days ago: Segment disables sources without a destination after 14, verify it again")
+    if d["same_key_as"]:
+        words.append(f"the same write key as {', '.join(d['same_key_as'])}")
+    return ", ".join(words)
+
+
+def _set(d: Any, live: list[Any]) -> dict[str, Any]:
+    from store.destinations import same_key
+
     return {
         "destination": d.name,
         "destination_id": d.destination_id,
@@ -295,6 +308,7 @@ def _set(d: Any) -> dict[str, Any]:
         "uninstalls": d.uninstalls,
         "segment_write_key": f"…{d.write_key_last4}",
         "verified_at": d.verified_at,
+        "same_key_as": same_key(d, live),
     }
 
 
@@ -305,6 +319,7 @@ def _set(d: Any) -> dict[str, Any]:
 )
 @click.option("--destination", "name", default="main", show_default=True, help="Which of the app's destinations.")
 @click.option("--region", type=click.Choice(["us", "eu"]), help="Where the partner's Segment workspace is.")
+@click.option("--url", help="Where it is, if not at Segment: the base of a compatible API, without /v1.")
 @click.option("--profile", type=click.Choice(["mpac", "segment"]), help="The form of the messages.")
 @click.option("--uninstalls/--no-uninstalls", default=None, help="Whether uninstalls are sent too.")
 @click.option("--new-source", is_flag=True, help="The key is of another source than before, not a new key of the same.")
@@ -317,6 +332,7 @@ def app_set(
     key_file: Any,
     name: str,
     region: str | None,
+    url: str | None,
     profile: str | None,
     uninstalls: bool | None,
     new_source: bool,
@@ -332,24 +348,92 @@ def app_set(
     from store.secrets import Vault
     from store.settings import load
 
-    if (key_file, region, profile, uninstalls, new_source) == (None, None, None, None, False):
+    if (key_file, region, url, profile, uninstalls, new_source) == (None, None, None, None, None, False):
         raise click.UsageError("say what to set; `footfall app list` shows what is set")
     settings = load()
     write_key = key_file.read().strip() if key_file else None
     if write_key is not None and not 1 <= len(write_key) <= 200:
         raise ConfigError("the write key file is empty or holds more than a key")
     change = destinations.Change(
-        segment_write_key=write_key, region=region, profile=profile, uninstalls=uninstalls, new_source=new_source
+        segment_write_key=write_key,
+        region=region,
+        url=_checked(url, settings),
+        profile=profile,
+        uninstalls=uninstalls,
+        new_source=new_source,
     )
 
-    async def work(db: Any) -> destinations.Destination:
+    async def work(db: Any) -> dict[str, Any]:
         begins = await beginning(settings.data_dir, await destinations.destination(db, key, name), start)
-        return await destinations.set_destination(db, Vault(settings.secret_key), _now(), key, change, begins, name)
+        vault = Vault(settings.secret_key)
+        d = await destinations.set_destination(db, vault, _now(), key, change, begins, name)
+        return {"key": d.app_key} | _set(d, await destinations.active(db))
 
-    d = _run(_in_registry(work))
-    _show({"key": d.app_key} | _set(d), as_json)
-    if write_key is not None and not (len(write_key) == 32 and write_key.isalnum()):
+    shown = _run(_in_registry(work))
+    _show(shown if as_json else shown | {"verified_at": _date(shown["verified_at"]), "same_key_as": ""}, as_json)
+    if write_key is not None and not shown["url"] and not (len(write_key) == 32 and write_key.isalnum()):
         click.echo("footfall: Segment's write keys are 32 letters and digits; this one is not", err=True)
+    if shown["same_key_as"]:
+        others = ", ".join(shown["same_key_as"])
+        click.echo(f"footfall: {others} has this write key too: their events would go to one source", err=True)
+
+
+def _checked(url: str | None, settings: Any) -> str | None:
+    from store.endpoint import checked
+
+    try:
+        return checked(url, settings.allowed_destinations) if url else url
+    except ValueError as error:
+        raise ConfigError(f"--url must be {error}") from None
+
+
+@app_group.command("verify")
+@click.argument("key")
+@click.option("--destination", "name", default="main", show_default=True, help="Which of the app's destinations.")
+@click.option("--code", help="What the partner read in the source's debugger.")
+@as_json
+def app_verify(key: str, name: str, code: str | None, as_json: bool) -> None:
+    """Prove an app's write key: send a code to its source, then take the code that was read there.
+
+    Example: footfall app verify com.acme.charts
+    """
+    from exporter import trial
+    from store import destinations, proof
+    from store.secrets import Vault
+    from store.settings import load
+
+    settings = load()
+    vault = Vault(settings.secret_key)
+
+    async def find(db: Any) -> Any:
+        return await destinations.named(db, key, name)
+
+    async def begin(db: Any) -> tuple[str, str]:
+        fresh = proof.new_code()
+        await proof.ask(db, vault, _now(), d, fresh)
+        return fresh, vault.decrypt(d.segment_write_key)
+
+    async def end(db: Any) -> Any:
+        await proof.answer(db, vault, _now(), d, code or "")
+        return await destinations.named(db, key, name)
+
+    d = _run(_in_registry(find))
+    shown: dict[str, Any] = {"key": key, "destination": name}
+    if code is None:
+        fresh, write_key = _run(_in_registry(begin))
+        trial.send_code(settings, d, write_key, fresh)
+        shown["settings"] = trial.probe(settings, d, write_key)
+        if not as_json:
+            click.echo(trial.instructions(d, shown["settings"]), err=True)
+        if not as_json and sys.stdin.isatty():
+            code = click.prompt("Code", err=True)
+    if code is not None:
+        d = _run(_in_registry(end))
+    _show(shown | {"verified_at": d.verified_at if as_json else _date(d.verified_at) or "never"}, as_json)
+
+
+def _date(at: int | None) -> str | None:
+    return None if at is None else f"{datetime.fromtimestamp(at / 1_000, UTC):%Y-%m-%d}"
 
 
 @app_group.command("remove-destination")
@@ -678,6 +762,29 @@ def token_add(name: str, scopes: tuple[str, ...], more: tuple[str, ...], as_json
 
     made = _run(_in_registry(work))
     _show({"name": name, "scopes": " ".join(sorted(wanted)), "token": made}, as_json)
+
+
+@main.group()
+def secret() -> None:
+    """The secret key, under which the partners' write keys are stored."""
+
+
+@secret.command("rotate")
+@click.option("--new-ids", is_flag=True, help="The key of the user ids is gone: every visitor gets a new id.")
+@as_json
+def secret_rotate(new_ids: bool, as_json: bool) -> None:
+    """Encrypt every stored write key under the first secret key of several.
+
+    Example: footfall secret rotate
+    """
+    from store.rotation import Rotated, rotate
+    from store.secrets import Vault
+    from store.settings import load
+
+    async def work(db: Any) -> Rotated:
+        return await rotate(db, Vault(load().secret_key), _now(), new_ids)
+
+    _show(msgspec.structs.asdict(_run(_in_registry(work))), as_json)
 
 
 @main.group()

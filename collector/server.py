@@ -21,8 +21,10 @@ import journal
 from collector.app import Collector
 from collector.quick_lane import QuickLane
 from collector.systemd import Manager, take_socket
+from store import rotation
 from store.database import open_writer
 from store.errors import ConfigError
+from store.secrets import Vault
 from store.settings import Settings
 
 DRAIN_SECONDS = 10
@@ -98,9 +100,10 @@ def serve(
 
 
 async def _open_once(settings: Settings) -> None:
-    for nature in ("registry", "log"):
-        async with await open_writer(settings.data_dir, nature):
-            pass
+    async with await open_writer(settings.data_dir, "registry") as db:
+        await rotation.check(db, Vault(settings.secret_key))
+    async with await open_writer(settings.data_dir, "log"):
+        pass
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -260,6 +260,12 @@ class Footfall:
         """The first column of the first row."""
         return self.rows(nature, sql, *values)[0][0]
 
+    def change(self, nature: str, sql: str, *values: Any) -> None:
+        """Change a database behind the product's back."""
+        with sqlite3.connect(self.data_dir / f"{nature}.db", timeout=10) as connection:
+            connection.execute(sql, values)
+        connection.close()
+
     def _start(
         self, command: list[str], port: int, name: str, ready: str, env: dict[str, str], passed: tuple[int, ...] = ()
     ) -> Process:

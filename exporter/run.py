@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from exporter import segment
+from exporter.elsewhere import elsewhere
 from exporter.mapping import Mapper
 from exporter.receipt import Signer, make_receipts
 from exporter.report import Report, Shipped, Voice
@@ -221,9 +222,11 @@ def _begin(
 ) -> Work:
     """A course whose breaker is open is sent one event first, and is left alone again when that fails."""
     d = course.destination
-    key, host = vault.decrypt(d.segment_write_key), settings.segment_url(d.region)
+    key, host = vault.decrypt(d.segment_write_key), d.url or settings.segment_url(d.region)
     mapper = Mapper(app, d, settings.event_prefix, course.ids_from)
     work = Work(app, course, mapper, host, key, cursor, shipped, ready=[], splits=[], released=released)
+    if d.url:
+        work.send = elsewhere(settings.allowed_destinations).send
     if cursor.health.tripped:
         work.splits, work.suspect, work.refused_in_a_row = [1], True, REFUSED_IN_A_ROW - 1
     return work

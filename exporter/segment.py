@@ -1,21 +1,22 @@
-"""The only module that talks to Segment: one batch, one request, through segment-analytics-python's own session.
+"""What talks to Segment: one batch, one request, through segment-analytics-python's own session.
 
 The package's threaded client is not used: its queue, its retries and its silent losses live there. Nor is its `post`,
 which encodes every message once more; a test holds that the same request leaves. A request goes straight to the
 session's adapter, because the session would keep cookies, read the environment (a .netrc would replace the key) and
-follow redirects with the key in hand. The adapter reads no answer without end: requests waits for the next byte, not
-for the last.
+follow redirects with the key in hand.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import logging
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from io import BytesIO
-from typing import Any
+from functools import lru_cache
+from urllib.parse import quote
 
 import msgspec
 import requests
@@ -23,13 +24,12 @@ import urllib3
 from segment.analytics import request as library
 from segment.analytics.version import VERSION
 
+from exporter.adapters import Bounded, Forbidden
 from exporter.mapping import LIBRARY
 from exporter.verdict import Reply, retry_after
 from store.errors import ConfigError
 
 TIMEOUT_SECONDS = (10.0, 15.0)  # to connect and, again, to get the body out; to wait for the next bytes of an answer
-ANSWER_SECONDS = 15.0
-ANSWER_BYTES = 65_536
 
 
 def prepare(connections: int) -> None:
@@ -43,25 +43,13 @@ def prepare(connections: int) -> None:
     session.mount("http://", adapter)
 
 
-class Bounded(requests.adapters.HTTPAdapter):
-    """Reads the beginning of an answer, which says it all, within a deadline for the whole."""
-
-    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
-        response = super().send(*args, **kwargs)
-        deadline, pieces, size = time.monotonic() + ANSWER_SECONDS, [], 0
-        while size < ANSWER_BYTES and (piece := response.raw.read1(ANSWER_BYTES - size, decode_content=True)):
-            pieces.append(piece)
-            size += len(piece)
-            if time.monotonic() > deadline:
-                response.raw.close()
-                raise requests.ReadTimeout("the answer does not end")
-        if size >= ANSWER_BYTES:
-            response.raw.close()
-        response.raw = BytesIO(b"".join(pieces))
-        return response
-
-
-def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> Reply:
+def send(
+    host: str,
+    write_key: str,
+    messages: Sequence[bytes],
+    attempt: int,
+    adapter: requests.adapters.BaseAdapter | None = None,
+) -> Reply:
     """Send one batch of encoded messages and say what came back; never raises for what the network does.
 
     `sentAt` is made anew for each attempt, because Segment corrects the time of every event by it.
@@ -79,19 +67,34 @@ def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> 
         headers["X-Retry-Count"] = str(attempt - 1)
     try:
         request = requests.Request("POST", f"{host}/v1/batch", headers=headers, data=body).prepare()
-        response = library._session.get_adapter(request.url).send(request, timeout=TIMEOUT_SECONDS)
+        way = adapter or library._session.get_adapter(request.url)
+        response = way.send(request, timeout=TIMEOUT_SECONDS)
+    except Forbidden as refusal:
+        return Reply(forbidden=str(refusal), sent=False)
     except Exception as error:  # whatever requests makes of a strange answer, the other destinations go on
         return Reply(error=type(error).__name__, sent=not _never_connected(error))
     return _reply(response, write_key)
 
 
 def _reply(response: requests.Response, write_key: str) -> Reply:
-    """What an answer says; a key that it echoes, plain or as it went in the header, is taken out."""
-    body = response.content.decode(errors="replace")
-    for secret in (write_key, base64.b64encode(f"{write_key}:".encode()).decode()):
-        body = body.replace(secret, "[write key]")
+    """What an answer says; a key that it echoes, however it is written, is taken out."""
+    body = _forms(write_key).sub("[write key]", response.content.decode(errors="replace"))
     asked = retry_after(response.headers.get("Retry-After", ""), time.time())
     return Reply(response.status_code, body.strip(), asked)
+
+
+@lru_cache(maxsize=1024)
+def _forms(write_key: str) -> re.Pattern[str]:
+    """A key as an answer may repeat it: as it is, as it went in the header, or either of them in JSON or a URL."""
+    plain = [
+        write_key,
+        base64.b64encode(f"{write_key}:".encode()).decode(),
+        base64.b64encode(write_key.encode()).decode(),
+    ]
+    forms = {form.rstrip("=") for form in plain}
+    forms |= {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in forms for ascii_only in (True, False)}
+    forms |= {form.replace("/", "\\/") for form in forms} | {quote(form, safe="") for form in forms}
+    return re.compile("|".join(re.escape(form) + "=*" for form in sorted(forms, key=len, reverse=True)), re.IGNORECASE)
 
 
 def _never_connected(error: Exception) -> bool:

@@ -63,6 +63,7 @@ class Work(msgspec.Struct):
     doubts: int = 0
     leased_until: int = 0
     waits_until: float = 0.0
+    send: Send | None = None  # for a destination that is not Segment
 
 
 class Shipping:
@@ -259,7 +260,9 @@ class Shipping:
         crash.point("after_open")
         began = time.monotonic()
         loop = asyncio.get_running_loop()
-        sending = loop.run_in_executor(self._threads, self._send, work.host, work.write_key, messages, work.attempt)
+        sending = loop.run_in_executor(
+            self._threads, work.send or self._send, work.host, work.write_key, messages, work.attempt
+        )
         if not self._lanes.locked() and not parked:
             await self._read_on(work, len(piece))
         reply = await sending

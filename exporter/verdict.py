@@ -22,13 +22,19 @@ EXCERPT = 200
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What came back. `status` is None when nothing did; then `error` says why and `sent` whether bytes had left."""
+    """What came back. `status` is None when nothing did; then `error` says why and `sent` whether bytes had left.
+
+    `forbidden` says why no connection was made at all. `elsewhere`: the answer is not of Segment, but of something that
+    takes the same requests.
+    """
 
     status: int | None = None
     body: str = ""
     retry_after: float | None = None
     error: str = ""
     sent: bool = True
+    forbidden: str = ""
+    elsewhere: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -40,12 +46,15 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def judge(reply: Reply) -> Verdict:
     """The verdict on one reply."""
+    if reply.forbidden:
+        return Verdict("destination", f"its address is refused: {reply.forbidden}")
     if reply.status is not None and 300 <= reply.status < 400:
-        return Verdict("destination", "the endpoint redirects: check FOOTFALL_SEGMENT_URL_US and _EU")
+        where = "the destination's URL" if reply.elsewhere else "FOOTFALL_SEGMENT_URL_US and _EU"
+        return Verdict("destination", f"the endpoint redirects: check {where}")
     if reply.status is None:
         return Verdict("ambiguous" if reply.sent else "transient", reply.error)
     if 200 <= reply.status < 300:
-        return Verdict("accepted", "") if _says_success(reply.body) else Verdict("transient", "unknown reply")
+        return Verdict("accepted", "") if _says_success(reply) else Verdict("transient", "unknown reply")
     if reply.status in (400, 413, 422):
         return Verdict("content", reply.body[:EXCERPT])
     if reply.status in (408, 410, 429, 460) or (reply.status >= 500 and reply.status not in (501, 505)):
@@ -53,12 +62,17 @@ def judge(reply: Reply) -> Verdict:
     return Verdict("destination", f"the endpoint answers {reply.status}")
 
 
-def _says_success(body: str) -> bool:
+def _says_success(reply: Reply) -> bool:
+    """Segment says `success`; Jitsu says `ok`, for the whole batch; RudderStack's answer is the two letters OK."""
+    if reply.elsewhere and reply.body in ("OK", '"OK"'):
+        return True
     try:
-        answer = msgspec.json.decode(body)
+        answer = msgspec.json.decode(reply.body)
     except (ValueError, RecursionError):
         return False
-    return isinstance(answer, dict) and answer.get("success") is True
+    if not isinstance(answer, dict):
+        return False
+    return answer.get("success") is True or (reply.elsewhere and answer.get("ok") is True)
 
 
 def retry_after(header: str, now: float) -> float | None:

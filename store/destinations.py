@@ -115,6 +115,14 @@ async def destination(db: Database, app_key: str, name: str = MAIN) -> Destinati
     return next((found for found in await active(db) if (found.app_key, found.name) == (app_key, name)), None)
 
 
+def same_key(d: Destination, live: Iterable[Destination]) -> list[str]:
+    """Where else this write key is in use: the other apps, and the app's other destinations as `app/name`."""
+    others = [o for o in live if o.write_key_fingerprint == d.write_key_fingerprint]
+    return sorted(
+        {o.app_key if o.app_key != d.app_key else f"{o.app_key}/{o.name}" for o in others} - {f"{d.app_key}/{d.name}"}
+    )
+
+
 async def named(db: Database, app_key: str, name: str) -> Destination:
     """As `destination`. Raises ConfigError when there is none, or no such app."""
     await registry.app(db, app_key)

@@ -1,6 +1,7 @@
 """Keys derived from the secret key, encryption at rest, token hashes, and the visitor's signed token.
 
 One secret, several purposes: each gets a key of its own by HMAC, so that a leak of one says nothing about the others.
+Where there are several secrets (store/ring.py), the first encrypts and signs and all read, but ids come from one alone.
 The visitor's token carries the hashed user id, never the account id, which therefore never leaves the page's server.
 """
 
@@ -11,11 +12,12 @@ import hashlib
 import hmac
 import secrets
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from store.errors import ConfigError
 from store.ids import hashed
+from store.ring import ring_of
 
 VISITOR_TOKEN_SECONDS = 7 * 24 * 3600  # covers a click that waited in the browser's outbox over a long weekend
 
@@ -29,12 +31,16 @@ class Vault:
     """Everything that needs the secret key, and nothing else does."""
 
     def __init__(self, secret_key: str) -> None:
-        self._user_id_key = derived(secret_key, "user-id")
-        self._anonymous_id_key = derived(secret_key, "anonymous-id")
-        self._fernet = Fernet(base64.urlsafe_b64encode(derived(secret_key, "encryption")))
-        self._fingerprint_key = derived(secret_key, "fingerprint")
-        self.receipt_seed = derived(secret_key, "receipts")
-        self._visitors = URLSafeTimedSerializer(derived(secret_key, "visitor-token"), salt="visitor")
+        ring = ring_of(secret_key)
+        self._user_id_key = derived(ring.ids, "user-id")
+        self._anonymous_id_key = derived(ring.ids, "anonymous-id")
+        self._fingerprint_key = derived(ring.ids, "fingerprint")
+        self._code_key = derived(ring.ids, "connection-code")
+        self.receipt_seed = derived(ring.ids, "receipts")
+        fernets = [Fernet(base64.urlsafe_b64encode(derived(key, "encryption"))) for key in ring.keys]
+        self._newest, self._all = fernets[0], MultiFernet(fernets)
+        oldest_first = [derived(key, "visitor-token") for key in reversed(ring.keys)]
+        self._visitors = URLSafeTimedSerializer(oldest_first, salt="visitor")  # signs with the last, takes any
 
     def user_id(self, account_id: str) -> str:
         """The hashed account id: 40 hex digits, constant for one account."""
@@ -45,19 +51,31 @@ class Vault:
         return hashed(self._anonymous_id_key, user_id)
 
     def encrypt(self, text: str) -> bytes:
-        return self._fernet.encrypt(text.encode())
+        return self._newest.encrypt(text.encode())
 
     def decrypt(self, data: bytes) -> str:
         try:
-            return self._fernet.decrypt(data).decode()
+            return self._all.decrypt(data).decode()
         except InvalidToken:
             raise ConfigError(
                 "a stored secret cannot be decrypted: FOOTFALL_SECRET_KEY is not the one it was stored under"
             ) from None
 
+    def is_newest(self, data: bytes) -> bool:
+        """Whether something was encrypted under the first key."""
+        try:
+            self._newest.decrypt(data)
+        except InvalidToken:
+            return False
+        return True
+
     def fingerprint(self, text: str) -> str:
         """Tells that two secrets are equal without showing either."""
         return hashed(self._fingerprint_key, text)[:16]
+
+    def code_hash(self, destination_id: str, code: str) -> str:
+        """What is kept of a code that a person is to read at one destination."""
+        return hashed(self._code_key, f"{destination_id}\n{code}")
 
     def sign_visitor(self, account_id: str, app_key: str) -> str:
         """The `data-user` token for one visitor on one app's listing, made by the page's server."""

@@ -16,9 +16,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from store.endpoint import Allowed, allowed
 from store.errors import ConfigError
+from store.ring import IDS, lines_of, ring_of
 
 PREFIX = "FOOTFALL_"
+SEGMENT_US = "https://api.segment.io"
+SEGMENT_EU = "https://events.eu1.segmentapis.com"
 TEST_PREFIX = "FOOTFALL_TEST"
 EXAMPLE_SECRETS = frozenset({"change-me", "changeme", "secret", "your-secret-key", "0123456789abcdef0123456789abcdef"})
 
@@ -33,11 +37,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: frozenset[str] = frozenset()
     cookie_domain: str | None = None
     event_prefix: str = "MPAC"
-    segment_url_us: str = "https://api.segment.io"
-    segment_url_eu: str = "https://events.eu1.segmentapis.com"
+    segment_url_us: str = SEGMENT_US
+    segment_url_eu: str = SEGMENT_EU
     ingest_path: str = "/e"
     consent: str = "assumed"
     retention_days: int = 90
+    allowed_destinations: Allowed = Allowed()
     rejection_days: int = 30
     attempt_days: int = 90
 
@@ -116,9 +121,13 @@ def _prefix(text: str) -> str:
 
 
 def _secret(text: str) -> str:
-    if len(text) < 32 or text.lower() in EXAMPLE_SECRETS or len(set(text)) < 8:
-        raise ValueError("at least 32 characters that nobody can guess, e.g. of: openssl rand -hex 32")
-    return text
+    """The secret key, or several: one a line, as store/ring.py reads them."""
+    lines = lines_of(text)
+    for key in [line.removeprefix(IDS).strip() for line in lines] or [""]:
+        if len(key) < 32 or key.lower() in EXAMPLE_SECRETS or len(set(key)) < 8:
+            raise ValueError("at least 32 characters that nobody can guess, e.g. of: openssl rand -hex 32")
+    ring_of("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _database_url(text: str) -> str:
@@ -138,6 +147,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "ingest_path": _path,
     "consent": _choice("required", "assumed"),
     "retention_days": _days,
+    "allowed_destinations": allowed,
     "rejection_days": _days,
     "attempt_days": _days,
 }

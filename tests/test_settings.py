@@ -1,11 +1,13 @@
 """Settings: what each may be, where it may come from, and what is refused with which words."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from store.endpoint import Allowed
 from store.errors import ConfigError
 from store.settings import Settings, load
 
@@ -58,6 +60,13 @@ def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
         ("consent", "assumed", "assumed"),
         ("retention_days", "1", 1),
         ("retention_days", "3660", 3660),
+        ("allowed_destinations", "", Allowed()),
+        ("allowed_destinations", "Proxy.Example", Allowed(frozenset({("proxy.example", 443)}))),
+        (
+            "allowed_destinations",
+            " [::1]:80 ,10.1.0.0/16",
+            Allowed(frozenset({("::1", 80)}), (ip_network("10.1.0.0/16"),)),
+        ),
     ],
 )
 def test_a_good_value_is_read(name: str, text: str, value: Any) -> None:
@@ -104,6 +113,8 @@ def test_a_good_value_is_read(name: str, text: str, value: Any) -> None:
         ("retention_days", "-1", "a number of days from 1 to 3660"),
         ("retention_days", "1.5", "a number of days from 1 to 3660"),
         ("retention_days", "3661", "a number of days from 1 to 3660"),
+        ("allowed_destinations", "10.1.2.3/16", "hosts, host:port or networks such as 10.1.0.0/16, not 10.1.2.3/16"),
+        ("allowed_destinations", "https://a.example", "hosts, host:port or networks"),
         ("database_url", "postgresql://localhost/x", "left unset"),
         ("secret_key", "short", "at least 32 characters that nobody can guess"),
         ("secret_key", "", "at least 32 characters that nobody can guess"),

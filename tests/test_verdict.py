@@ -131,3 +131,20 @@ def test_a_retry_after_is_read_as_seconds_or_as_a_date(header: str, seconds: flo
 def test_no_retry_after_asks_for_nothing_or_for_more_than_a_day(header: str) -> None:
     seconds: Any = retry_after(header, NOW)
     assert seconds is None or 0 < seconds <= 86_400
+
+
+@pytest.mark.parametrize("body", ["OK", '"OK"', '{"ok": true, "receivedEvents": 2, "okEvents": 2}', SUCCESS])
+def test_what_is_not_segment_may_say_success_in_its_own_words(body: str) -> None:
+    assert judge(Reply(200, body, elsewhere=True)).kind == "accepted"
+
+
+@pytest.mark.parametrize(
+    "body", ["", "ok then", '{"ok": false, "errors": ["x"]}', '{"ok": 1}', "<title>OK</title>", "[]"]
+)
+def test_but_not_in_any_words(body: str) -> None:
+    assert judge(Reply(200, body, elsewhere=True)).kind == "transient"
+
+
+def test_a_redirect_says_which_address_to_check() -> None:
+    assert judge(Reply(302)).detail == "the endpoint redirects: check FOOTFALL_SEGMENT_URL_US and _EU"
+    assert judge(Reply(307, elsewhere=True)).detail == "the endpoint redirects: check the destination's URL"

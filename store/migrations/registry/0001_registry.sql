@@ -37,6 +37,7 @@ create table destinations (
   verified_at            integer,                             -- when the partner proved key and region; null: never
   code_hash              text not null default '',            -- of the code in the test event that awaits an answer
   code_sent_at           integer not null default 0,
+  code_wrong             integer not null default 0,          -- answers to it that were wrong (store/proof.py)
   created_at             integer not null,
   updated_at             integer not null,
   primary key (app_key, destination_id)

@@ -1,0 +1,79 @@
+"""Carrying the stored write keys over to the newest secret key, so that an older one can leave the ring.
+
+All of them in one transaction: killed at any moment, either every row is as before or every row is done. Fingerprints
+come from the ring's key for ids; when that is another than they were made with, user ids have changed too, and nobody
+should learn that from their partners.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from store import destinations, registry
+from store.database import Database
+from store.destinations import Destination
+from store.errors import ConfigError
+from store.secrets import Vault
+
+
+async def check(db: Database, vault: Vault) -> None:
+    """Raises ConfigError when nothing that is stored agrees with the secret key: user ids would be others."""
+    live = await destinations.active(db)
+    if live and not any(_agrees(vault, d) for d in live):
+        raise ConfigError(
+            "FOOTFALL_SECRET_KEY is not the one that write keys were stored and user ids made under: every"
+            " visitor would get a new user id. Add the old one again; where it is lost, enter a write key with"
+            " `footfall app set`"
+        )
+
+
+def _agrees(vault: Vault, d: Destination) -> bool:
+    try:
+        return vault.fingerprint(vault.decrypt(d.segment_write_key)) == d.write_key_fingerprint
+    except ConfigError:
+        return False
+
+
+class Rotated(msgspec.Struct, frozen=True):
+    """How many write keys are stored, those of replaced destinations included, and how many were carried over now."""
+
+    write_keys: int
+    renewed: int
+
+
+async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) -> Rotated:
+    """Encrypt every stored write key under the ring's first key; one that is already is left alone.
+
+    Raises ConfigError when a write key cannot be read with any key of the ring or, without `new_ids`, when the key for
+    ids is not the one that the fingerprints were made with.
+    """
+    await db.all("pragma secure_delete = 1")  # what was encrypted under the old key is not to stay on a free page
+    async with db.transaction():
+        rows = await db.all(
+            """/* rotation.stored */
+            select app_key, destination_id, segment_write_key, write_key_fingerprint
+            from destinations"""
+        )
+        renewed = 0
+        for app_key, destination_id, stored, fingerprint in rows:
+            key = vault.decrypt(stored)
+            made = vault.fingerprint(key)
+            if made != fingerprint and not new_ids:
+                raise ConfigError(
+                    "the secret key from which user ids are made is missing: add it again as a line ids:KEY,"
+                    " or say --new-ids if every visitor is to get a new user id"
+                )
+            if made == fingerprint and vault.is_newest(stored):
+                continue
+            await db.execute(
+                """/* rotation.renew */
+                update destinations
+                set segment_write_key = ?, write_key_fingerprint = ?
+                where app_key = ? and destination_id = ?""",
+                (vault.encrypt(key), made, app_key, destination_id),
+            )
+            renewed += 1
+        rotated = Rotated(len(rows), renewed)
+        detail = f"{rotated.renewed} of {rotated.write_keys} write keys{', new ids' if new_ids else ''}"
+        await registry.audit(db, now, "secret.rotate", "secret key", detail)
+    return rotated
