@@ -53,7 +53,7 @@ def stored_ids(footfall: Footfall) -> set[str]:
 
 
 def assert_balanced(footfall: Footfall) -> dict[str, int]:
-    findings = footfall.say("doctor")
+    findings = json.loads(footfall.cli("doctor", "--json").stdout)  # a tiny disk is a finding too, and not this test's
     assert findings["balanced"], findings
     doors: dict[str, int] = findings["doors"]
     assert doors["stored"] == footfall.value("events", "select count(*) from events")
