@@ -1,8 +1,8 @@
 """One course's turns within a run: read, map, record the attempt, send, record the answer with the cursor's move.
 
 Courses take turns in order of asking, a batch at a turn, so none waits for another's backlog; one that failed or was
-slow in this run waits in a narrower lane, so that it cannot hold the places of the others, and is left for a later run
-soon after the others are done.
+slow in this run waits in a narrower lane, so that it cannot hold the places of the others. What fails is left for a
+later run soon after the others are done.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SUSPECT_LANES = 4
 SLOW_SECONDS = 2.0
 LEASE_MS = 300_000
 RUN_SECONDS = 50 * 60
-GRACE_SECONDS = 15.0  # what is left to suspects when all others are done …
+GRACE_SECONDS = 15.0  # what is left to those that fail when all but suspects are done …
 GRACE_SHARE = 0.25  # … and of the run's time so far
 DOUBTS_IN_A_RUN = 2  # answers that were lost: each may cost as long as we wait for one
 REFUSED_IN_A_ROW = 3  # single events refused with nothing accepted between: the destination is at fault, not they
@@ -92,7 +92,7 @@ class Shipping:
         self._ends = self._began + RUN_SECONDS
         self._sound: set[str] = set()  # courses that are not suspect and not done
         self._only_suspects = asyncio.Event()
-        self._hurry = asyncio.Event()  # only suspects are left, and their time is up
+        self._hurry = asyncio.Event()  # only suspects are left, and the time of those that fail is up
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -132,7 +132,8 @@ class Shipping:
 
     async def _take_turn(self, work: Work) -> bool:
         async with self._suspects if work.suspect else self._lanes:
-            if self._stop.is_set() or time.monotonic() > self._ends or (work.suspect and self._hurry.is_set()):
+            fails = work.attempt > 0 or bool(work.cursor.health.tripped)
+            if self._stop.is_set() or time.monotonic() > self._ends or (fails and self._hurry.is_set()):
                 self.defer(work.shipped, "the run ended before its backlog did")
                 return False
             more = False

@@ -272,3 +272,25 @@ def test_no_key_is_in_the_ledger_or_in_what_a_run_says(installation: Installatio
         assert key.encode() not in written
         assert key not in said
     assert VISITOR not in said
+
+
+def test_a_slow_destination_is_given_its_time_when_all_others_are_done(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.shipping.SLOW_SECONDS", -1.0)
+    monkeypatch.setattr("exporter.shipping.GRACE_SECONDS", -1.0)
+    installation.views(1_600)
+    assert installation.export().exit_code == 0
+    assert installation.owed() == {"collected": 1_600, "accepted": 1_600}
+
+
+def test_a_failing_destination_is_left_for_later_soon_after_all_others_are_done(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.shipping.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("exporter.verdict.BASE_SECONDS", 60.0)
+    installation.views(2)
+    installation.fault(status=503, times="always")
+    report = installation.export()
+    assert (report.exit_code, len(installation.sent)) == (75, 1)
+    assert report.destinations[0].deferred == "the run ended before its backlog did"
