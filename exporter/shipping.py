@@ -37,7 +37,7 @@ LEASE_MS = 300_000
 RUN_SECONDS = 50 * 60
 GRACE_SECONDS = 15.0  # what is left to those that fail when all but suspects are done …
 GRACE_SHARE = 0.25  # … and of the run's time so far
-DOUBTS_IN_A_RUN = 2  # answers that were lost: each may cost as long as we wait for one
+DOUBTS_IN_A_RUN = 2  # answers that were waited for in vain
 REFUSED_IN_A_ROW = 3  # single events refused with nothing accepted between: the destination is at fault, not they
 
 Send = Callable[[str, str, Sequence[bytes], int], Reply]
@@ -330,7 +330,7 @@ class Shipping:
         said = f"{reply.status or reply.error}"
         health = breaker.failed(work.cursor.health, f"{said} again and again")
         if outcome == "ambiguous":
-            work.doubts += 1
+            work.doubts += latency > SLOW_SECONDS * 1_000
             if not batch.parked:
                 health = breaker.doubted(health, now - latency, batch.last_seq)
         if verdict.kind == "destination":
