@@ -152,7 +152,7 @@ def test_it_can_run_again_and_again_and_outlives_a_store_that_is_not_there_yet(s
     stage.collect(stage.cast.owner_app, 3)
     wait_until(lambda: stage.landed(stage.cast.owner_key) == 5, "the next ones landed")
     running.send_signal(signal.SIGTERM)
-    assert running.wait(15) == 0
+    assert running.wait(15) in (0, 75), "the run that it is told to end may have had more to look at"
 
 
 # --- secrets
