@@ -53,5 +53,6 @@ def test_the_wheel_brings_no_tests_and_no_second_copy_of_the_pages(installed: Pa
         "collector",
         "exporter",
         "footfall.py",
+        "selftest",
         "store",
     }
