@@ -149,7 +149,7 @@ class Sender(threading.Thread):
 
 
 class Visitor(Sender):
-    """A browser, or what calls itself a bot; some visitors do not share, and some have a clock that is nearly a day off."""
+    """A browser, or a bot that says so; some visitors do not share, and some have a clock that is nearly a day off."""
 
     def request(self) -> tuple[str, Any, dict[str, str], list[Sent]]:
         poison = self._poison()
