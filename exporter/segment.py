@@ -27,8 +27,8 @@ from exporter.mapping import LIBRARY
 from exporter.verdict import Reply, retry_after
 from store.errors import ConfigError
 
-TIMEOUT_SECONDS = (10.0, 15.0)  # to connect and, again, to get the body out; to wait for the next bytes of an answer
-ANSWER_SECONDS = 15.0
+CONNECT_SECONDS = 10.0  # and, again, to get the body out
+ANSWER_SECONDS = 15.0  # for the next bytes of an answer, and for the whole of it
 ANSWER_BYTES = 65_536
 
 
@@ -48,7 +48,9 @@ class Bounded(requests.adapters.HTTPAdapter):
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         response = super().send(*args, **kwargs)
-        deadline, pieces, size = time.monotonic() + ANSWER_SECONDS, [], 0
+        patience = kwargs["timeout"]
+        seconds = patience[1] if isinstance(patience, tuple) else ANSWER_SECONDS
+        deadline, pieces, size = time.monotonic() + seconds, [], 0
         while size < ANSWER_BYTES and (piece := response.raw.read1(ANSWER_BYTES - size, decode_content=True)):
             pieces.append(piece)
             size += len(piece)
@@ -61,8 +63,9 @@ class Bounded(requests.adapters.HTTPAdapter):
         return response
 
 
-def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> Reply:
-    """Send one batch of encoded messages and say what came back; never raises for what the network does.
+def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int, seconds: float = ANSWER_SECONDS) -> Reply:
+    """Send one batch of encoded messages and say what came back, within so many seconds for the answer; never raises
+    for what the network does.
 
     `sentAt` is made anew for each attempt, because Segment corrects the time of every event by it.
     """
@@ -77,9 +80,10 @@ def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> 
     }
     if attempt > 1:
         headers["X-Retry-Count"] = str(attempt - 1)
+    timeout = (min(CONNECT_SECONDS, seconds), seconds)
     try:
         request = requests.Request("POST", f"{host}/v1/batch", headers=headers, data=body).prepare()
-        response = library._session.get_adapter(request.url).send(request, timeout=TIMEOUT_SECONDS)
+        response = library._session.get_adapter(request.url).send(request, timeout=timeout)
     except Exception as error:  # whatever requests makes of a strange answer, the other destinations go on
         return Reply(error=type(error).__name__, sent=not _never_connected(error))
     return _reply(response, write_key)
