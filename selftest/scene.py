@@ -151,6 +151,10 @@ class Segment:
         self._standing.append(fault | {"times": "always"})
         self.control("POST", "/_/fault", self._standing[-1])
 
+    def pending(self) -> int:
+        """How many faults wait for a request, but for those that stay."""
+        return len(self.control("GET", "/_/faults")) - len(self._standing)
+
     def mend(self) -> None:
         """Take away every fault but those that stay. No exporter may run meanwhile: what stays is gone for a moment."""
         self.control("DELETE", "/_/faults")
