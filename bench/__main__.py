@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import export, ingest, snippet
+from bench import broken, export, ingest, snippet
 from bench.figure import Figure
 
 MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -25,6 +25,8 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "disk": ingest.disk,
     "export": export.rate,
     "export-memory": export.memory,
+    "export-broken": broken.broken,
+    "export-idle": broken.idle,
 }
 
 

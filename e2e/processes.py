@@ -1,38 +1,29 @@
 """The product as real processes on loopback: one installation with its own data directory, started, stopped and killed.
 
-    with Footfall(tmp_path / "data") as footfall:
-        cast = footfall.seed()
-        with footfall.collector() as collector, footfall.fake_segment() as segment:
-            httpx2.post(collector.url + "/e", ...)
-            footfall.export().returncode
-            segment.get("/_/received").json()
-
-The surprising thing is where ports come from: below the range from which the system takes the ports of outgoing
-connections, so that nobody else gets one between its choice and its use.
+with Footfall(tmp_path / "data") as footfall:
+    cast = footfall.seed()
+    with footfall.collector() as collector, footfall.fake_segment() as segment:
+        httpx2.post(collector.url + "/e", ...)
+        footfall.export().returncode
+        segment.get("/_/received").json()
 """
 
 from __future__ import annotations
 
-import json
-import os
-import random
-import signal
 import socket
 import sqlite3
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx2
 
-COMMAND = [sys.executable, "-m", "footfall"]
+from selftest.processes import COMMAND, Installation, Server, free_port, wait_until
+
+__all__ = ["COMMAND", "SECRET_KEY", "Cast", "Footfall", "Process", "free_port", "wait_until"]
+
 SECRET_KEY = "b1d8a2c47f603e95d2b8e6a1c3f5079d"  # noqa: S105 - of tests only
-READY_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -51,8 +42,8 @@ class Cast:
     stranger_key: str = "WRITEKEYOFTHESTRANGERSNOTES00003"
 
 
-class Process:
-    """One running process of ours. As a context manager it is stopped at the end, killed if it will not."""
+class Process(Server):
+    """One running process of ours, and a client of it."""
 
     def __init__(
         self,
@@ -63,34 +54,8 @@ class Process:
         ready: str,
         passed: tuple[int, ...] = (),
     ) -> None:
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}"
-        self.output = output
-        with output.open("ab") as file:
-            self._running = subprocess.Popen(
-                arguments, env=env, cwd=output.parent, stdout=file, stderr=file, pass_fds=passed
-            )
-        self.pid = self._running.pid
-        self._http = httpx2.Client(base_url=self.url, trust_env=False, timeout=15)
-        self._wait_until_ready(ready)
-
-    def _wait_until_ready(self, path: str) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while True:
-            try:
-                self._http.get(path)
-            except httpx2.TransportError:
-                assert self._running.poll() is None, f"it ended at once: {self.log()}"
-                assert time.monotonic() < deadline, f"not ready within {READY_SECONDS} s: {self.log()}"
-                time.sleep(0.02)
-            else:
-                return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
+        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=15)
+        super().__init__(arguments, env, port, output, ready, passed)
 
     def get(self, path: str, **more: Any) -> httpx2.Response:
         return self._http.get(path, **more)
@@ -104,38 +69,14 @@ class Process:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def signal(self, number: signal.Signals) -> None:
-        self._running.send_signal(number)
-
     def stop(self, seconds: float = 15) -> int:
-        """Ask it to end (SIGTERM) and wait; its exit code. Killed, and -9, when it does not end in time."""
         self._http.close()  # a connection that stays open is waited for a moment
-        if self._running.poll() is None:
-            self._running.terminate()
-        try:
-            return self._running.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return self.kill()
+        return super().stop(seconds)
 
-    def kill(self) -> int:
-        """End it as a power cut would (SIGKILL); always -9."""
-        self._running.kill()
-        self._http.close()
-        return self._running.wait()
-
-    def wait(self, seconds: float = 15) -> int:
-        """Wait until it ends by itself; its exit code."""
-        code = self._running.wait(seconds)
+    def wait(self, seconds: float | None = 15) -> int:
+        code = super().wait(seconds)
         self._http.close()
         return code
-
-    @property
-    def running(self) -> bool:
-        return self._running.poll() is None
-
-    def log(self) -> str:
-        """All that it wrote to standard output and standard error, from this and earlier starts."""
-        return self.output.read_text(errors="replace")
 
     def resident_kib(self) -> int:
         """Its resident memory."""
@@ -155,48 +96,11 @@ class Process:
         raise AssertionError(f"no {field}: the process has ended")
 
 
-class Footfall:
-    """One installation: a data directory and an environment. `env` are settings, e.g. FOOTFALL_CONSENT="required".
-
-    Settings of the surrounding shell are not inherited. As a context manager it kills what it started and still runs.
-    """
+class Footfall(Installation):
+    """One installation of the tests' own; see Installation."""
 
     def __init__(self, data_dir: Path, **env: str) -> None:
-        self.data_dir = data_dir
-        self._home = data_dir.parent
-        self._home.mkdir(parents=True, exist_ok=True)
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith("FOOTFALL_")}
-        self.env |= {"FOOTFALL_DATA_DIR": str(data_dir), "FOOTFALL_SECRET_KEY": SECRET_KEY, **env}
-        self._started: list[Process] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for process in self._started:
-            if process.running:
-                process.kill()
-
-    def cli(
-        self, *arguments: str, stdin: str = "", check: bool = False, **env: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run one command to its end; output as text. With `check`, an exit code but 0 fails the test."""
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            env=self.env | env,
-            cwd=self._home,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert not check or done.returncode == 0, f"{arguments}: {done.returncode}: {done.stderr}"
-        return done
-
-    def say(self, *arguments: str, stdin: str = "") -> Any:
-        """Run one command with --json; what it printed."""
-        return json.loads(self.cli(*arguments, "--json", stdin=stdin, check=True).stdout)
+        super().__init__(data_dir, SECRET_KEY, **env)
 
     def seed(self, write_keys: bool = False, region: str = "us") -> Cast:
         """Fill the registry: see Cast. With `write_keys`, each app also has a destination, from the log's beginning."""
@@ -239,26 +143,13 @@ class Footfall:
 
     def start_export(self, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
         """Begin a run of `footfall export` and return at once, for killing it in the middle."""
-        with (self._home / "export.log").open("ab") as file:
+        with (self.home / "export.log").open("ab") as file:
             command = [*COMMAND, "export", *arguments]
-            return subprocess.Popen(command, env=self.env | env, cwd=self._home, stdout=file, stderr=file)
+            return subprocess.Popen(command, env=self.env | env, cwd=self.home, stdout=file, stderr=file)
 
     def exports_said(self) -> str:
         """What the runs that were begun with `start_export` have printed."""
-        return (self._home / "export.log").read_text()
-
-    def rows(self, nature: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Read a database as it is on disk now: `nature` is registry, events or ledger."""
-        path = self.data_dir / f"{nature}.db"
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)
-        try:
-            return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
-
-    def value(self, nature: str, sql: str, *values: Any) -> Any:
-        """The first column of the first row."""
-        return self.rows(nature, sql, *values)[0][0]
+        return (self.home / "export.log").read_text()
 
     def change(self, nature: str, sql: str, *values: Any) -> None:
         """Change a database behind the product's back."""
@@ -269,27 +160,6 @@ class Footfall:
     def _start(
         self, command: list[str], port: int, name: str, ready: str, env: dict[str, str], passed: tuple[int, ...] = ()
     ) -> Process:
-        process = Process(command, self.env | env, port, self._home / f"{name}.log", ready, passed)
-        self._started.append(process)
+        process = Process(command, self.env | env, port, self.home / f"{name}.log", ready, passed)
+        self.started.append(process)
         return process
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on."""
-    while True:
-        port = random.randrange(12_000, 32_000)  # noqa: S311 - no secret
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 15) -> None:
-    """Poll until it holds; fails the test when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)

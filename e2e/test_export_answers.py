@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,22 @@ def test_partners_that_hang_or_drip_do_not_delay_the_others(stage: Stage) -> Non
     ]
     balance = stage.balance()
     assert [balance[app]["accepted"] for app in sorted(balance)] == [2, 2, 1_300]
+
+
+def test_a_run_waits_a_second_and_a_half_for_a_destination_that_did_not_answer_the_runs_before(stage: Stage) -> None:
+    stage.footfall.export()  # begins the cursors
+    with sqlite3.connect(stage.footfall.data_dir / "ledger.db") as ledger:
+        ledger.execute("update cursors set tripped = 'no answer again and again', trips = 1")
+    ledger.close()
+    stage.collect(stage.cast.owner_app, 2)
+    stage.fault(hang=60, match={"writeKey": stage.cast.owner_key})
+    done = stage.footfall.export()
+    assert done.returncode == 75
+    assert "1 destinations deferred" in done.stdout
+    ((outcome, events, latency),) = stage.footfall.rows("ledger", "select outcome, events, latency_ms from batches")
+    assert (outcome, events) == ("ambiguous", 1)
+    assert 1_500 <= latency < 14_000
+    assert stage.balance()[stage.cast.owner_app]["pending"] == 2
 
 
 SUCCESS = b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\nConnection: close\r\n\r\n{"success": true}'

@@ -55,5 +55,6 @@ def test_the_wheel_brings_no_tests_and_no_second_copy_of_the_pages(installed: Pa
         "exporter",
         "footfall.py",
         "journal",
+        "selftest",
         "store",
     }

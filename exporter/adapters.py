@@ -21,7 +21,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from store.endpoint import Allowed, refusal
 
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 15.0  # for the next bytes of an answer, and for the whole of it
 ANSWER_BYTES = 65_536
 CONNECT_SECONDS = 10.0  # over all addresses of a name, where a request sets no limit of its own
 
@@ -40,7 +40,9 @@ class Bounded(requests.adapters.HTTPAdapter):
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         response = super().send(*args, **kwargs)
-        deadline, pieces, size = time.monotonic() + ANSWER_SECONDS, [], 0
+        patience = kwargs["timeout"]
+        seconds = patience[1] if isinstance(patience, tuple) else ANSWER_SECONDS
+        deadline, pieces, size = time.monotonic() + seconds, [], 0
         while size < ANSWER_BYTES and (piece := response.raw.read1(ANSWER_BYTES - size, decode_content=True)):
             pieces.append(piece)
             size += len(piece)

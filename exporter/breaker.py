@@ -3,6 +3,9 @@
 The breaker opens on failures of the destination, however they show: at once when it says so itself, else when attempts
 fail five times in a row or seven times in ten. Open, it lets one event through in each run; an accepted one closes it.
 Opened ten times in a row, the destination is paused: it is tried once a day. Collecting goes on all the while.
+
+That one event has to be accepted soon, or every run would be as long as the wait for those that never answer. Every
+fifth time there is as much time as ever, so that a destination which is slow and not broken gets through.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ WINDOW = 20
 ENOUGH = 10
 MOSTLY = 0.7
 TRIPS = 10
+PATIENT_EVERY = 5  # trips; the tenth, once a day, is one of them, and so is the first after `footfall app resume`
 PAUSE_MS = 24 * 3_600_000
 FORGOTTEN_MS = 24 * 3_600_000  # after which Segment no longer knows a message id that it has seen
 
@@ -51,6 +55,11 @@ def ended(health: Health, now: int) -> Health:
     trips = health.trips + 1
     not_before = now + PAUSE_MS if trips >= TRIPS else health.not_before
     return msgspec.structs.replace(health, trips=trips, not_before=not_before)
+
+
+def hurries(health: Health) -> bool:
+    """Whether the event that tries an open breaker is to be answered soon."""
+    return bool(health.tripped) and health.trips % PATIENT_EVERY != 0
 
 
 def doubted(health: Health, opened_at: int, last_seq: int) -> Health:

@@ -12,7 +12,7 @@ from functools import lru_cache
 import msgspec
 
 from exporter import segment
-from exporter.adapters import Guarded, Resolve
+from exporter.adapters import ANSWER_SECONDS, Guarded, Resolve
 from exporter.verdict import Reply
 from store.endpoint import Allowed
 
@@ -26,9 +26,11 @@ class Elsewhere:
     def __init__(self, permitted: Allowed, resolve: Resolve = socket.getaddrinfo) -> None:
         self._adapter = Guarded(permitted, resolve, pool_connections=HOSTS, pool_maxsize=CONNECTIONS)
 
-    def send(self, host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> Reply:
+    def send(
+        self, host: str, write_key: str, messages: Sequence[bytes], attempt: int, seconds: float = ANSWER_SECONDS
+    ) -> Reply:
         """As segment.send."""
-        reply = segment.send(host, write_key, messages, attempt, adapter=self._adapter)
+        reply = segment.send(host, write_key, messages, attempt, seconds, adapter=self._adapter)
         return msgspec.structs.replace(reply, elsewhere=True)
 
 

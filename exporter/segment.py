@@ -24,12 +24,12 @@ import urllib3
 from segment.analytics import request as library
 from segment.analytics.version import VERSION
 
-from exporter.adapters import Bounded, Forbidden
+from exporter.adapters import ANSWER_SECONDS, Bounded, Forbidden
 from exporter.mapping import LIBRARY
 from exporter.verdict import Reply, retry_after
 from store.errors import ConfigError
 
-TIMEOUT_SECONDS = (10.0, 15.0)  # to connect and, again, to get the body out; to wait for the next bytes of an answer
+CONNECT_SECONDS = 10.0  # and, again, to get the body out
 
 
 def prepare(connections: int) -> None:
@@ -48,9 +48,11 @@ def send(
     write_key: str,
     messages: Sequence[bytes],
     attempt: int,
+    seconds: float = ANSWER_SECONDS,
     adapter: requests.adapters.BaseAdapter | None = None,
 ) -> Reply:
-    """Send one batch of encoded messages and say what came back; never raises for what the network does.
+    """Send one batch of encoded messages and say what came back, within so many seconds for the answer; never raises
+    for what the network does.
 
     `sentAt` is made anew for each attempt, because Segment corrects the time of every event by it.
     """
@@ -65,10 +67,11 @@ def send(
     }
     if attempt > 1:
         headers["X-Retry-Count"] = str(attempt - 1)
+    timeout = (min(CONNECT_SECONDS, seconds), seconds)
     try:
         request = requests.Request("POST", f"{host}/v1/batch", headers=headers, data=body).prepare()
         way = adapter or library._session.get_adapter(request.url)
-        response = way.send(request, timeout=TIMEOUT_SECONDS)
+        response = way.send(request, timeout=timeout)
     except Forbidden as refusal:
         return Reply(forbidden=str(refusal), sent=False)
     except Exception as error:  # whatever requests makes of a strange answer, the other destinations go on

@@ -18,7 +18,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from exporter import parking
 from exporter.fake_segment.app import create_app
 from exporter.report import Report, Voice
 from exporter.run import run_once
+from exporter.segment import ANSWER_SECONDS
+from exporter.shipping import Send
 from exporter.verdict import Reply, retry_after
 from store import balance, destinations, log, registry
 from store.database import Database, open_reader, open_writer
@@ -142,6 +144,7 @@ class Installation:
         )
         self.segment = TestClient(create_app(), follow_redirects=False)
         self.sent: list[tuple[str, str, list[bytes]]] = []
+        self.waits: list[float] = []  # how long an answer to each was waited for
         self.voice = Silence()
         self.stop = asyncio.Event()
         self._made = 0
@@ -196,9 +199,12 @@ class Installation:
         """Store page views."""
         return self.collect(*[an_event(details=details)] * count, app=app)
 
-    def send(self, host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> Reply:
+    def send(
+        self, host: str, write_key: str, messages: Sequence[bytes], attempt: int, seconds: float = ANSWER_SECONDS
+    ) -> Reply:
         """As segment.send, to the fake in this process."""
         with self._lock:
+            self.waits.append(seconds)
             self.sent.append((host, write_key, list(messages)))
             envelope = json.dumps({"sentAt": "2026-02-16T13:00:00.000+00:00", "writeKey": write_key}).encode()
             body = b'{"batch": [' + b",".join(messages) + b"]," + envelope[1:]
@@ -209,16 +215,19 @@ class Installation:
             asked = retry_after(answer.headers.get("Retry-After", ""), time.time())
             return Reply(answer.status_code, answer.text.strip(), retry_after=asked)
 
-    def replies(self, *replies: Reply) -> Callable[[str, str, Sequence[bytes], int], Reply]:
+    def replies(self, *replies: Reply) -> Send:
         """Answers in this order, then the fake's; a request that is answered so reaches nobody."""
         left = list(replies)
 
-        def send(host: str, write_key: str, messages: Sequence[bytes], attempt: int) -> Reply:
+        def send(
+            host: str, write_key: str, messages: Sequence[bytes], attempt: int, seconds: float = ANSWER_SECONDS
+        ) -> Reply:
             with self._lock:
                 if left:
+                    self.waits.append(seconds)
                     self.sent.append((host, write_key, list(messages)))
                     return left.pop(0)
-            return self.send(host, write_key, messages, attempt)
+            return self.send(host, write_key, messages, attempt, seconds)
 
         return send
 

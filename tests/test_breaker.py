@@ -30,6 +30,17 @@ def test_it_opens_on_five_in_a_row_and_on_seven_of_ten(signs: str) -> None:
     assert after(signs).tripped == "it fails"
 
 
+@pytest.mark.parametrize(
+    ("trips", "hurries"), [(0, False), (1, True), (2, True), (4, True), (5, False), (6, True), (9, True), (10, False)]
+)
+def test_the_event_that_tries_it_has_little_time_but_at_first_every_fifth_time_and_once_a_day(
+    trips: int, hurries: bool
+) -> None:
+    opened = msgspec.structs.replace(after("-----"), trips=trips)
+    assert breaker.hurries(opened) is hurries
+    assert not breaker.hurries(msgspec.structs.replace(opened, tripped=""))
+
+
 def test_an_accepted_attempt_closes_it_and_the_first_reason_stays_until_then() -> None:
     opened = breaker.trip(after("-----"), "it answers 403")
     assert breaker.failed(opened, "another").tripped == "it answers 403"

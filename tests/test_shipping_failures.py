@@ -117,6 +117,7 @@ def test_a_paused_destination_is_probed_with_one_event_and_heals(installation: I
     installation.export()
     report = installation.export()
     assert [len(messages) for _, _, messages in installation.sent] == [10, 1, 9]
+    assert installation.waits == [15, 1.5, 15]
     assert [message["messageId"] for message in installation.landed()] == installation.sent_ids(ids)
     assert report.exit_code == 0
     assert installation.ledger("select tripped from cursors where app_key = 'com.owner.charts'") == [("",)]
