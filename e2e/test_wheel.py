@@ -48,6 +48,15 @@ def test_a_demo_runs_from_the_wheel_alone(installed: Path) -> None:
         assert demo.stop() == 0
 
 
+def test_the_self_test_holds_from_the_wheel_alone(installed: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FOOTFALL_")}
+    command = [*COMMAND, "selftest", "delivery", "--kills", "2"]
+    env["PYTHONPATH"] = str(installed / "site")
+    done = subprocess.run(command, cwd=installed, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "None was lost" in done.stdout
+
+
 def test_the_wheel_brings_no_tests_and_no_second_copy_of_the_pages(installed: Path) -> None:
     names = {path.name for path in (installed / "site").iterdir()}
     assert {name for name in names if not name.endswith(".dist-info")} == {
