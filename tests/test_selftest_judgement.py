@@ -33,7 +33,8 @@ def landed_as(place: Place, event_id: str, at: str = NOON, app: str = "") -> tup
 
 def owed(place: Place, **counts: int) -> Owed:
     zero = dict.fromkeys(("collected", "accepted", "pending", "parked", "suppressed", "expired"), 0)
-    return Owed(place.app, place.destination_id, **(zero | counts), paused="")
+    told = {"name": "main", "state": "live", "reasons": {}, "paused": "", "oldest_pending": None, "hours": []}
+    return Owed(app=place.app, destination=place.destination_id, **(zero | counts | told))
 
 
 def evidence(**changes: Any) -> Evidence:
