@@ -173,6 +173,21 @@ def test_the_page_keeps_its_globals(page: Page, recorder: Recorder) -> None:
     assert set(page.evaluate("Object.getOwnPropertyNames(window)")) - before - {"trial"} == {"footfall"}
 
 
+def test_nothing_on_the_page_moves(page: Page, recorder: Recorder) -> None:
+    page.add_init_script("""
+        window.moved = [];
+        const note = (list) => moved.push(...list.getEntries().map((entry) => entry.value));
+        new PerformanceObserver(note).observe({type: 'layout-shift', buffered: true});
+    """)
+    see_and_click(page, recorder)
+    page.evaluate("history.pushState({}, '', '?tab=reviews')")
+    recorder.wait_for("page_view", 2)
+    assert page.evaluate("moved") == []
+
+    page.evaluate("document.body.prepend(Object.assign(document.createElement('p'), {style: 'height: 300px'}))")
+    page.wait_for_function("moved.length")
+
+
 @pytest.mark.parametrize("older", ["", "Object.defineProperty(window, 'navigation', {value: undefined})"])
 def test_the_pages_history_is_its_own(page: Page, recorder: Recorder, older: str) -> None:
     page.add_init_script(older)
