@@ -203,10 +203,10 @@ async def _expire(
 ) -> None:
     """Move every cursor past what is older than events are kept, and count it: it will be removed unsent."""
     oldest = await log.seq_before(log_db, now - settings.retention_days * DAY_MS)
-    cursors = await ledger.cursors(ledger_db)
+    cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db)
     for course in courses:
         cursor = cursors[course.app_key, course.course_id]
-        up_to = oldest if course.last_seq is None else min(oldest, course.last_seq)
+        up_to = min(oldest, heads.get(course.app_key, 0), log.NO_END if course.last_seq is None else course.last_seq)
         if cursor.seq >= up_to:
             continue
         counted = await log.counts(log_db, course.app_key, cursor.seq, up_to)

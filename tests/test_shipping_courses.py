@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from shipping_cast import NOON, OWNER, SECRET_KEY, Details, Installation, an_event
+from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, Details, Installation, an_event
 
 from exporter import parking, replaying
 from exporter.fate import Fate, fate
@@ -287,6 +287,16 @@ def test_what_is_older_than_events_are_kept_is_passed_and_counted_also_where_nob
     installation.export()
     assert installation.owed() == {"collected": 4, "expired": 2, "suppressed": 1, "pending": 1}
     assert installation.landed() == []
+
+
+def test_a_course_without_a_backlog_is_left_alone_however_old_its_last_event_is(installation: Installation) -> None:
+    installation.views(1)
+    installation.export()
+    installation.settings = msgspec.structs.replace(installation.settings, retention_days=30)
+    installation.collect(*[an_event()] * 3, app=STRANGER)
+    installation.export()
+    assert installation.owed(STRANGER) == {"collected": 3, "expired": 3}
+    assert (installation.cursor(), installation.cursor(STRANGER)) == (1, 4)
 
 
 # --- one event's fate
