@@ -295,5 +295,5 @@ def test_a_name_that_is_not_there_is_tried_again_later() -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     adapter = Guarded(NOBODY, nobody)
-    reply = segment.send("https://events.partner.example", KEY, [b"{}"], 1, adapter)
+    reply = segment.send("https://events.partner.example", KEY, [b"{}"], 1, adapter=adapter)
     assert (reply.error, reply.sent, judge(reply).kind) == ("ConnectionError", False, "transient")
