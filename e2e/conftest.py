@@ -44,6 +44,12 @@ def launch_options() -> dict[str, Any]:
     }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browsers come last: while one is open, Playwright keeps an event loop running in this thread, and a test that
+    has work of its own for one could not begin it."""
+    items.sort(key=lambda item: "playwright" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def snippet() -> dict[str, Any]:
     """The snippet's manifest, freshly built."""

@@ -7,7 +7,6 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -69,8 +68,7 @@ class Stage:
                     change = destinations.Change(segment_write_key=f"WRITEKEYOF{app}")
                     await destinations.set_destination(db, Vault(SECRET_KEY), 0, app, change, 0)
 
-        with ThreadPoolExecutor(1) as apart:  # a browser of another test may have an event loop in this thread
-            apart.submit(asyncio.run, add()).result()
+        asyncio.run(add())
         return apps
 
     def collect(self, app: str, count: int, title: str = "Charts") -> list[str]:
