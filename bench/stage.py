@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -113,21 +114,23 @@ def free_port() -> int:
 def process(
     *command: str, port: int, path: str = "/", env: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that serves `port`, for the time of a `with`."""
-    running = subprocess.Popen([sys.executable, *command], env=env)
-    try:
-        for _ in range(400):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1).close()
-                break
-            except OSError:
-                if running.poll() is not None:
-                    raise RuntimeError(f"{command} ended with {running.returncode}") from None
-                time.sleep(0.02)
-        yield running
-    finally:
-        running.terminate()
-        running.wait(timeout=30)
+    """A process that serves `port`, for the time of a `with`; what it says is shown only when it ends too early."""
+    with tempfile.TemporaryFile() as said:
+        running = subprocess.Popen([sys.executable, *command], env=env, stderr=said)
+        try:
+            for _ in range(400):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1).close()
+                    break
+                except OSError:
+                    if running.poll() is not None:
+                        said.seek(0)
+                        raise RuntimeError(f"{command} ended: {said.read().decode()}") from None
+                    time.sleep(0.02)
+            yield running
+        finally:
+            running.terminate()
+            running.wait(timeout=30)
 
 
 @contextmanager
