@@ -13,6 +13,7 @@ import random
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
@@ -91,7 +92,7 @@ class Senders:
         return self._over.is_set()
 
 
-class Sender(threading.Thread):
+class Sender(threading.Thread, ABC):
     """One of them. It has one connection, which ends with every collector that is killed."""
 
     def __init__(self, all_of_them: Senders, port: int, chance: random.Random, patient: bool) -> None:
@@ -118,9 +119,9 @@ class Sender(threading.Thread):
         while not self._told(path, body, headers, events) and self._patient and not self._all.over:
             time.sleep(RETRY_SECONDS)
 
+    @abstractmethod
     def request(self) -> tuple[str, Any, dict[str, str], list[Sent]]:
         """What to post: path, body, headers, and the events in it."""
-        raise NotImplementedError
 
     def _told(self, path: str, body: Any, headers: dict[str, str], events: list[Sent]) -> bool:
         """Post once, and write down what the answer says; whether it says anything."""

@@ -312,9 +312,19 @@ async def head_or_zero(data_dir: Path) -> int:
 
 
 async def heads(db: Database) -> dict[str, int]:
-    """The newest seq of every app that has events: one step through the index per app, however long the log."""
+    """The newest seq of every app that has events."""
+    return await _edges(db, "max")
+
+
+async def tails(db: Database) -> dict[str, int]:
+    """The oldest seq of every app that has events."""
+    return await _edges(db, "min")
+
+
+async def _edges(db: Database, which: Literal["min", "max"]) -> dict[str, int]:
+    """One step through the index per app, however long the log."""
     rows = await db.all(
-        """/* log.heads */
+        f"""/* log.edges */
         with recursive listed (app_key) as (
           select min(app_key) from events
           union all
@@ -322,9 +332,9 @@ async def heads(db: Database) -> dict[str, int]:
           from listed
           where app_key is not null
         )
-        select app_key, (select max(seq) from events where events.app_key = listed.app_key)
+        select app_key, (select {which}(seq) from events where events.app_key = listed.app_key)
         from listed
-        where app_key is not null"""
+        where app_key is not null"""  # noqa: S608 - one of two words
     )
     return dict(rows)
 

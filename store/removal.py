@@ -124,7 +124,7 @@ async def plan(data_dir: Path, moment: int) -> tuple[list[Share], int]:
         found = spans(await destinations.courses(registry_db), cursors, await removed_up_to(log_db))
         cutoff = await log.seq_before(log_db, moment)
         shares, held_back = [], 0
-        for app_key, oldest in (await _oldest(log_db)).items():
+        for app_key, oldest in (await log.tails(log_db)).items():
             of_app = found.get(app_key, [])
             up_to = min([cutoff, *(span.seq for span in of_app if span.live)])
             if up_to < cutoff:
@@ -165,24 +165,6 @@ def spans(
 def cuts(of_app: Iterable[Span]) -> list[int]:
     """The seqs at which one app's counts are kept apart, in order."""
     return sorted({seq for span in of_app for seq in (span.start, span.last) if seq})
-
-
-async def _oldest(db: Database) -> dict[str, int]:
-    """The oldest seq of every app that has events; as log.heads."""
-    rows = await db.all(
-        """/* removal.oldest */
-        with recursive listed (app_key) as (
-          select min(app_key) from events
-          union all
-          select (select min(app_key) from events where app_key > listed.app_key)
-          from listed
-          where app_key is not null
-        )
-        select app_key, (select min(seq) from events where events.app_key = listed.app_key)
-        from listed
-        where app_key is not null"""
-    )
-    return dict(rows)
 
 
 # --- the steps
