@@ -23,7 +23,7 @@ class Lanes:
 
     def locked(self) -> bool:
         """Whether there is no lane to spare."""
-        return self._taken >= self.limit or bool(self._queue)
+        return self._taken >= self.limit
 
     def went(self, well: bool) -> None:
         """One request was answered, well or not. One more lane opens only when all are in use."""

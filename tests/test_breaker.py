@@ -44,7 +44,7 @@ def test_the_event_that_tries_it_has_little_time_but_at_first_every_fifth_time_a
 def test_an_accepted_attempt_closes_it_and_the_first_reason_stays_until_then() -> None:
     opened = breaker.trip(after("-----"), "it answers 403")
     assert breaker.failed(opened, "another").tripped == "it answers 403"
-    closed = breaker.succeeded(opened, 0)
+    closed = breaker.succeeded(breaker.asked_to_wait(breaker.ended(opened, NOW), NOW), 0)
     assert (closed.tripped, closed.trips, closed.failures, closed.not_before) == ("", 0, 0, 0)
 
 
