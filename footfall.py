@@ -123,14 +123,15 @@ def migrate(as_json: bool) -> None:
 
     Example: footfall migrate
     """
-    from store.database import FILES, migrate_all
+    from store.database import called, migrate_all
     from store.settings import load
 
-    applied = _run(migrate_all(load().data_dir))
+    where = load().where
+    applied = _run(migrate_all(where))
     if as_json:
         _print(applied)
     for nature, names in applied.items():
-        click.echo(f"{FILES[nature]}: {', '.join(names) or 'up to date'}", err=as_json)
+        click.echo(f"{called(where, nature)}: {', '.join(names) or 'up to date'}", err=as_json)
 
 
 @main.command()
@@ -398,7 +399,7 @@ def app_set(
     )
 
     async def work(db: Any) -> dict[str, Any]:
-        begins = await beginning(settings.data_dir, await destinations.destination(db, key, name), start)
+        begins = await beginning(settings.where, await destinations.destination(db, key, name), start)
         vault = Vault(settings.secret_key)
         d = await destinations.set_destination(db, vault, _now(), key, change, begins, name)
         return {"key": d.app_key} | _set(d, await destinations.active(db))
@@ -548,9 +549,9 @@ def replay(
 
     async def work(db: Any) -> dict[str, Any]:
         to = await destinations.named(db, key, name)
-        first = await seq_at(settings.data_dir, moment(begin))
-        last = await seq_at(settings.data_dir, moment(end)) if end else NO_END
-        planned = await plan(settings.data_dir, key, first, max(first, last), new_ids, _now())
+        first = await seq_at(settings.where, moment(begin))
+        last = await seq_at(settings.where, moment(end)) if end else NO_END
+        planned = await plan(settings.where, key, first, max(first, last), new_ids, _now())
         if not as_json:
             click.echo("\n".join(planned.lines()))
         asked = (
@@ -584,7 +585,7 @@ def event_show(message_id: str, as_json: bool) -> None:
     from exporter.fate import fate
     from store.settings import load
 
-    found = _run(fate(load().data_dir, message_id))
+    found = _run(fate(load().where, message_id))
     if as_json:
         _print(found)
     else:
@@ -607,7 +608,7 @@ def park_list(app_key: str | None, as_json: bool) -> None:
     from exporter.parking import parked
     from store.settings import load
 
-    found = _run(parked(load().data_dir, app_key))
+    found = _run(parked(load().where, app_key))
     if as_json:
         _print(found)
         return
@@ -627,7 +628,7 @@ def park_show(key: str, seq: int) -> None:
     from exporter.parking import stored
     from store.settings import load
 
-    found = _run(stored(load().data_dir, key, seq))
+    found = _run(stored(load().where, key, seq))
     _print({name: getattr(found, name) for name in found.__struct_fields__})
 
 
@@ -640,7 +641,7 @@ def _park_action(action: Literal["release", "drop"], key: str, seqs: tuple[int, 
         raise click.UsageError("name the events by their numbers in `footfall park list`, or say --all")
 
     async def work(db: Any) -> int:
-        held = [item for item in await parked(load().data_dir, key) if item.destination == name]
+        held = [item for item in await parked(load().where, key) if item.destination == name]
         wanted = [item for item in held if every or item.seq in seqs]
         missing = set(seqs) - {item.seq for item in wanted}
         if missing:
@@ -851,7 +852,7 @@ async def _in_registry(work: Any) -> Any:
     from store.database import open_writer
     from store.settings import load
 
-    async with await open_writer(load().data_dir, "registry") as db:
+    async with await open_writer(load().where, "registry") as db:
         return await work(db)
 
 
@@ -859,7 +860,7 @@ async def _in_ledger(work: Any) -> Any:
     from store.database import open_reader
     from store.settings import load
 
-    async with await open_reader(load().data_dir, "ledger") as db:
+    async with await open_reader(load().where, "ledger") as db:
         return await work(db)
 
 

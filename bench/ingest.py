@@ -14,7 +14,7 @@ import msgspec
 
 from bench.figure import Figure
 from bench.stage import collector, connect, fill_log, free_port, prepare, process, row, wrk
-from store import log
+from store.sqlite.append import insert_statement
 
 PAIRS = 5
 SECONDS = 4.0
@@ -51,7 +51,7 @@ def _bare_rows(scratch: Path, pair: int) -> float:
     directory = scratch / f"bare{pair}"
     prepare(directory)
     connection = connect(directory / "events.db")
-    statement = log.insert_statement(1)
+    statement = insert_statement(1)
     rows = [row(number) for number in range(60_000)]
     began = time.perf_counter()
     for at in range(0, len(rows), BATCH):

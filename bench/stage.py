@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
-from store import destinations, log, registry
+from store import destinations, registry
 from store.database import open_writer
 from store.event import Details, NewRow, encode_details
 from store.ids import uuid7
 from store.secrets import Vault
 from store.settings import Settings, load
+from store.sqlite.append import insert_statement
 
 LUA = Path(__file__).with_name("browser.lua")
 NOW_MS = time.time_ns() // 1_000_000
@@ -92,7 +93,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def fill_log(data_dir: Path, events: int, apps: int = 1) -> None:
     """Put events straight into the log, as quickly as SQLite takes them."""
     connection = connect(data_dir / "events.db")
-    statement = log.insert_statement(500)
+    statement = insert_statement(500)
     for start in range(0, events, 50_000):
         connection.execute("begin immediate")
         for at in range(start, min(start + 50_000, events), 500):

@@ -28,7 +28,7 @@ from collector.openapi import load_document
 from collector.origins import Origins
 from collector.sweeper import Sweeper
 from collector.writer import Stored, Writer
-from store.database import open_reader, open_writer
+from store.database import make_ready, open_reader, open_writer
 from store.secrets import Vault
 from store.settings import Settings
 
@@ -65,24 +65,24 @@ class Collector:
         """Open the store, begin to take in; at the end finish what was begun, in the opposite order."""
         settings = self._settings
         async with AsyncExitStack() as stack:
-            async with await open_writer(settings.data_dir, "registry"):
-                pass  # made and migrated; from here on it is only read
-            log_writer = await stack.enter_async_context(await open_writer(settings.data_dir, "log"))
-            log_reader = await stack.enter_async_context(await open_reader(settings.data_dir, "log"))
-            registry_reader = await stack.enter_async_context(await open_reader(settings.data_dir, "registry"))
+            await make_ready(settings.where)
+            log_writer = await stack.enter_async_context(await open_writer(settings.where, "log"))
+            log_reader = await stack.enter_async_context(await open_reader(settings.where, "log"))
+            registry_reader = await stack.enter_async_context(await open_reader(settings.where, "registry"))
             directory = Directory(registry_reader)
             await directory.start()
             stack.push_async_callback(directory.stop)
-            writer = Writer(log_writer, settings.data_dir)
+            writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
             writer.start()
             stack.push_async_callback(writer.stop)
-            sweeper = Sweeper(settings, log_writer)
-            sweeper.start()
-            stack.push_async_callback(sweeper.stop)
+            if settings.database_url is None:  # on a server `footfall purge` has no need to ask
+                sweeper = Sweeper(settings, log_writer)
+                sweeper.start()
+                stack.push_async_callback(sweeper.stop)
 
             intake, vault = Intake(writer), Vault(settings.secret_key)
             self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
-            health = Health(writer, settings.data_dir)
+            health = Health(writer, settings.where)
 
             def door(path: str, name: str) -> Route:
                 scope = path.rpartition("/")[2]

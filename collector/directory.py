@@ -7,7 +7,6 @@ and those that ask meanwhile share the answer, so that made-up keys cannot turn 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 
 import journal
@@ -79,5 +78,5 @@ class Directory:
             try:
                 async with self._looking:
                     await self.refresh()
-            except (Unavailable, sqlite3.Error) as error:  # the last good view serves on; the next poll tries again
+            except Unavailable as error:  # the last good view serves on; the next poll tries again
                 journal.note("the registry cannot be read", level="warning", reason=str(error))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from collector.metrics import CONTENT_TYPE, Metric, Sample, single, text
 from collector.standing import Ledger
 from collector.writer import Writer
+from store.database import Where
 
 
 class Health:
-    def __init__(self, writer: Writer, data_dir: Path) -> None:
+    def __init__(self, writer: Writer, where: Where) -> None:
         self._writer = writer
-        self._ledger = Ledger(data_dir)
+        self._ledger = Ledger(where)
 
     async def healthz(self, request: Request) -> Response:
         return JSONResponse({"status": "alive"})

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import msgspec
 
 from collector.writer import Stored, Writer
+from store.entry import HOUR_MS, Entry, Rejection, Visitor
 from store.errors import Refused, Unavailable
 from store.event import NewRow
-from store.log import HOUR_MS, Entry, Rejection, Visitor
 
 MAX_KEPT_BODY = 4_096
 MAX_KEPT_AN_HOUR = 1_000

@@ -22,7 +22,7 @@ from collector.app import Collector
 from collector.quick_lane import QuickLane
 from collector.systemd import Manager, take_socket
 from store import rotation
-from store.database import open_writer
+from store.database import make_ready, open_reader
 from store.errors import ConfigError
 from store.secrets import Vault
 from store.settings import Settings
@@ -100,10 +100,9 @@ def serve(
 
 
 async def _open_once(settings: Settings) -> None:
-    async with await open_writer(settings.data_dir, "registry") as db:
+    await make_ready(settings.where)
+    async with await open_reader(settings.where, "registry") as db:
         await rotation.check(db, Vault(settings.secret_key))
-    async with await open_writer(settings.data_dir, "log"):
-        pass
 
 
 def _listen(host: str, port: int) -> socket.socket:

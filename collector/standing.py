@@ -7,14 +7,13 @@ the doors never waits. Only one runs at a time, and whoever asks meanwhile share
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import journal
 from collector.metrics import Metric, Sample, single, text
 from store.accounts import Account, Accounts, Standing
+from store.database import Where
 from store.errors import Unavailable
 
 LOOK_SECONDS = 15.0
@@ -24,8 +23,8 @@ OUTCOMES = ("accepted", "refused", "deferred", "ambiguous")
 class Ledger:
     """What was seen last."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._accounts = Accounts(data_dir)
+    def __init__(self, where: Where) -> None:
+        self._accounts = Accounts(where)
         self._looking = asyncio.Lock()
         self._looked_at = float("-inf")
         self._seen = Standing(0, [], None)
@@ -39,7 +38,7 @@ class Ledger:
     async def _look(self) -> None:
         try:
             self._seen = await asyncio.to_thread(asyncio.run, self._accounts.look(_now()))
-        except (Unavailable, sqlite3.Error) as error:  # the age of the figures tells it too; the next look tries again
+        except Unavailable as error:  # the age of the figures tells it too; the next look tries again
             journal.note("the ledger cannot be read", level="warning", reason=str(error))
         self._looked_at = time.monotonic()
 

@@ -19,8 +19,8 @@ import journal
 from collector.metrics import Histogram
 from store import log
 from store.database import Database
+from store.entry import HOUR_MS, Committed, Entry, Tally
 from store.errors import Unavailable
-from store.log import HOUR_MS, Committed, Entry, Tally
 
 MAX_QUEUED_ROWS = 20_000
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
@@ -52,9 +52,10 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Writer:
-    """Append entries with `append`; `start` and `stop` belong to the process's life."""
+    """Append entries with `append`; `start` and `stop` belong to the process's life. `data_dir` is where the log grows;
+    None: on a server, which looks after its own disk."""
 
-    def __init__(self, db: Database, data_dir: Path) -> None:
+    def __init__(self, db: Database, data_dir: Path | None) -> None:
         self._db = db
         self._loop = asyncio.get_running_loop()
         self._data_dir = data_dir
@@ -184,6 +185,8 @@ class Writer:
             at = end
 
     def _check_disk(self) -> None:
+        if self._data_dir is None:
+            return
         usage = os.statvfs(self._data_dir)
         free = usage.f_bavail * usage.f_frsize
         if free < min(DISK_FLOOR_BYTES, usage.f_blocks * usage.f_frsize * DISK_FLOOR_SHARE):

@@ -15,7 +15,7 @@ from selftest.plan import Plan
 from selftest.play import Play
 from selftest.proof import conclude
 from selftest.scene import Scene
-from store.database import FILES
+from store.sqlite.database import FILES
 
 
 def test_thirty_kills_lose_nothing_leave_nothing_without_a_fate_and_double_nothing(tmp_path: Path) -> None:

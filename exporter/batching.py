@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from exporter.mapping import Mapped
+from store.entry import HOUR_MS
 from store.ledger import Fate, Parked, Passage
-from store.log import HOUR_MS
 
 MAX_BATCH_BYTES = 450_000
 MAX_BATCH_MESSAGES = 500

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID
 
 import msgspec
 
 from exporter.mapping import withheld
 from store import destinations, ids, ledger, log, registry
-from store.database import FILES, Database, open_reader
+from store.database import Database, Where, exists, open_reader
 from store.destinations import Course, Destination
 from store.errors import ConfigError
 from store.event import Event
@@ -66,14 +65,14 @@ def _said(attempt: Attempt) -> str:
     return f"{_at(attempt.opened_at)} batch {attempt.batch_id}: {attempt.outcome}, {answer}{took}{detail}{again}"
 
 
-async def fate(data_dir: Path, text: str) -> Fate:
+async def fate(where: Where, text: str) -> Fate:
     """Of the event that its sender gave this message id. Raises ConfigError when no event has it."""
     async with AsyncExitStack() as stack:
-        registry_db = await stack.enter_async_context(await open_reader(data_dir, "registry"))
-        log_db = await stack.enter_async_context(await open_reader(data_dir, "log"))
+        registry_db = await stack.enter_async_context(await open_reader(where, "registry"))
+        log_db = await stack.enter_async_context(await open_reader(where, "log"))
         ledger_db = None
-        if (data_dir / FILES["ledger"]).exists():
-            ledger_db = await stack.enter_async_context(await open_reader(data_dir, "ledger"))
+        if exists(where, "ledger"):
+            ledger_db = await stack.enter_async_context(await open_reader(where, "ledger"))
         for app in await registry.apps(registry_db):
             event = await log.find(log_db, app.app_key, ids.message_id(text, app.app_key)[0])
             if event is not None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 from store import destinations, ledger, log
-from store.database import FILES, open_reader
+from store.database import Where, exists, open_reader
 from store.errors import ConfigError
 from store.event import Event
 
@@ -26,13 +24,13 @@ class Parked(msgspec.Struct, frozen=True):
     released: bool
 
 
-async def parked(data_dir: Path, app_key: str | None = None) -> list[Parked]:
+async def parked(where: Where, app_key: str | None = None) -> list[Parked]:
     """In order, by app and destination; only those of one app. None before the exporter's first run."""
-    if not (data_dir / FILES["ledger"]).exists():
+    if not exists(where, "ledger"):
         return []
-    async with await open_reader(data_dir, "registry") as db:
+    async with await open_reader(where, "registry") as db:
         names = {course.course_id: course.destination.name for course in await destinations.courses(db, replaced=True)}
-    async with await open_reader(data_dir, "ledger") as db:
+    async with await open_reader(where, "ledger") as db:
         return [
             Parked(
                 held.app_key,
@@ -49,9 +47,9 @@ async def parked(data_dir: Path, app_key: str | None = None) -> list[Parked]:
         ]
 
 
-async def stored(data_dir: Path, app_key: str, seq: int) -> Event:
+async def stored(where: Where, app_key: str, seq: int) -> Event:
     """The event itself. Raises ConfigError when it is not in the log (any more)."""
-    async with await open_reader(data_dir, "log") as db:
+    async with await open_reader(where, "log") as db:
         for event in await log.some(db, app_key, [seq]):
             return event
     raise ConfigError(f"{app_key} has no stored event {seq}")

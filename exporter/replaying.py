@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 from exporter.breaker import FORGOTTEN_MS
 from store import log
-from store.database import open_reader
+from store.database import Where, open_reader
 
 MESSAGE_BYTES = 500  # what a message holds beside an event's details, about
 
@@ -42,9 +40,9 @@ class Plan(msgspec.Struct, frozen=True):
         return told
 
 
-async def plan(data_dir: Path, app_key: str, first_seq: int, last_seq: int, new_ids: bool, now: int) -> Plan:
+async def plan(where: Where, app_key: str, first_seq: int, last_seq: int, new_ids: bool, now: int) -> Plan:
     """Count what lies in a window. Raises StoreUnavailable when nothing was ever collected."""
-    async with await open_reader(data_dir, "log") as db:
+    async with await open_reader(where, "log") as db:
         last = min(last_seq, await log.head(db))
         found = await log.window(db, app_key, first_seq, last, now - FORGOTTEN_MS)
     size = found.size + found.events * MESSAGE_BYTES

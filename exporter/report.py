@@ -12,7 +12,8 @@ import journal
 
 
 class Shipped(msgspec.Struct):
-    """One destination's part of a run. `deferred` says why something is left for a later run."""
+    """One destination's part of a run. `deferred` says why something is left for a later run; `taken`: another run
+    works on what is left."""
 
     app: str
     destination: str
@@ -22,6 +23,7 @@ class Shipped(msgspec.Struct):
     expired: int = 0
     batches: int = 0
     deferred: str = ""
+    taken: bool = False
 
 
 class Report(msgspec.Struct):

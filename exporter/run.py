@@ -10,12 +10,11 @@ import asyncio
 import gc
 import random
 import signal
-import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,9 +25,9 @@ from exporter.elsewhere import elsewhere
 from exporter.mapping import Mapper
 from exporter.receipt import Signer, make_receipts
 from exporter.report import Report, Shipped, Voice
-from exporter.shipping import LANES, LEASE_MS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
+from exporter.shipping import LANES, LEASE_SECONDS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
 from store import destinations, ids, ledger, log, registry, removal, runs
-from store.database import FILES, Database, is_unwell, open_reader, open_writer
+from store.database import Database, exists, open_reader, open_writer
 from store.destinations import Course
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.ledger import Cursor, Fate, Passage
@@ -94,15 +93,14 @@ async def run_once(
     report = Report(run=str(ids.uuid7()), dry_run=dry_run)
     began = time.monotonic()
     async with AsyncExitStack() as stack:
-        stack.enter_context(_store_failures())
-        registry_db = await stack.enter_async_context(await open_reader(settings.data_dir, "registry"))
-        log_db = await stack.enter_async_context(await open_reader(settings.data_dir, "log"))
+        registry_db = await stack.enter_async_context(await open_reader(settings.where, "registry"))
+        log_db = await stack.enter_async_context(await open_reader(settings.where, "log"))
         try:
             ledger_db = await stack.enter_async_context(await _open_ledger(settings, dry_run, stack))
         except Busy as busy:
             report.busy = str(busy)
             return report
-        left_open = 0 if dry_run else await ledger.recover(ledger_db, _now())
+        left_open = 0 if dry_run else await ledger.recover(ledger_db, await ledger_db.now())
         if not dry_run:
             await runs.begin(ledger_db, report.run, _now())
         shipping = Shipping(log_db, ledger_db, report, voice, stop, send)
@@ -124,22 +122,12 @@ async def run_once(
     return report
 
 
-@contextmanager
-def _store_failures() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        if not is_unwell(error):
-            raise
-        raise StoreUnavailable(f"a database fails: {error}") from None
-
-
 async def _open_ledger(settings: Settings, dry_run: bool, stack: AsyncExitStack) -> Database:
     """To look is enough for a dry run, also beside a real one; before the first run it looks at an empty ledger."""
     if not dry_run:
-        return await open_writer(settings.data_dir, "ledger")
-    if (settings.data_dir / FILES["ledger"]).exists():
-        return await open_reader(settings.data_dir, "ledger")
+        return await open_writer(settings.where, "ledger")
+    if exists(settings.where, "ledger"):
+        return await open_reader(settings.where, "ledger")
     return await open_writer(Path(stack.enter_context(TemporaryDirectory())), "ledger")
 
 
@@ -165,7 +153,8 @@ async def _find_work(
         begins = [(c.app_key, c.course_id, max(c.start_seq, gone.get(c.app_key, 0))) for c in courses]
         await ledger.begin(ledger_db, begins)
         await _expire(settings, log_db, ledger_db, courses, report, now)
-    cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db)
+    shipping.settled = await log.settled(log_db)
+    cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db, 0, shipping.settled)
     released: dict[tuple[str, str], list[int]] = {}
     for held in await ledger.parked(ledger_db, released=True):
         released.setdefault((held.app_key, held.destination_id), []).append(held.seq)
@@ -203,7 +192,7 @@ async def _expire(
 ) -> None:
     """Move every cursor past what is older than events are kept, and count it: it will be removed unsent."""
     oldest = await log.seq_before(log_db, now - settings.retention_days * DAY_MS)
-    cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db)
+    cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db, 0, await log.settled(log_db))
     for course in courses:
         cursor = cursors[course.app_key, course.course_id]
         up_to = min(oldest, heads.get(course.app_key, 0), log.NO_END if course.last_seq is None else course.last_seq)
@@ -213,8 +202,11 @@ async def _expire(
         fates: Counter[Fate] = Counter()
         for hour, suppressed, n in counted:
             fates[Fate(hour, "suppressed", suppressed) if suppressed else Fate(hour, "expired", "retention")] += n
-        if await ledger.lease(ledger_db, course.app_key, course.course_id, report.run, now, now + LEASE_MS):
+        began = await ledger_db.now()
+        until = began + round(LEASE_SECONDS * 1_000)
+        if await ledger.lease(ledger_db, course.app_key, course.course_id, report.run, began, until) == cursor:
             await ledger.move(ledger_db, cursor, report.run, Passage(up_to, fates), now)
+        await ledger.release(ledger_db, report.run, (course.app_key, course.course_id))
 
 
 def _begin(

@@ -26,6 +26,7 @@ from exporter.verdict import Reply, Verdict, judge, wait
 from store import ids, ledger, log
 from store.database import Database
 from store.destinations import Course
+from store.entry import HOUR_MS
 from store.event import Event
 from store.ledger import Answer, Batch, Cursor, LeaseLost, Parked, Passage
 from store.registry import App
@@ -34,7 +35,8 @@ LANES = 16
 SUSPECT_LANES = 4
 SLOW_SECONDS = 2.0
 PROBE_SECONDS = 1.5  # for the answer of a destination whose breaker is open
-LEASE_MS = 300_000
+LEASE_SECONDS = 60.0  # more than any one attempt takes
+STINT = 8  # turns of one course while others wait
 RUN_SECONDS = 50 * 60
 GRACE_SECONDS = 15.0  # what is left to those that fail when all but suspects are done …
 GRACE_SHARE = 0.25  # … and of the run's time so far
@@ -68,7 +70,7 @@ class Work(msgspec.Struct):
     refused_in_a_row: int = 0
     attempt: int = 0
     doubts: int = 0
-    leased_until: int = 0
+    leased_until: float = 0.0  # by the monotonic clock; 0: not leased
     waits_until: float = 0.0
     send: Send | None = None  # for a destination that is not Segment
 
@@ -95,6 +97,7 @@ class Shipping:
         self._lanes = Lanes(LANES)
         self._suspects = Lanes(SUSPECT_LANES)
         self._threads = ThreadPoolExecutor(LANES + SUSPECT_LANES, "send")
+        self.settled = log.NO_END  # the newest seq that may be read: see store.log.settled
         self._began = time.monotonic()
         self._ends = self._began + RUN_SECONDS
         self._sound: set[str] = set()  # courses that are not suspect and not done
@@ -111,6 +114,8 @@ class Shipping:
             self._only_suspects.set()
         hurry = asyncio.create_task(self._hurry_suspects())
         ended = await asyncio.gather(*map(self.ship, sorted(work, key=_may_be_quick)), return_exceptions=True)
+        left = [item for item in work if item.shipped.taken]  # by other runs, of which one may have died
+        ended += await asyncio.gather(*map(self.ship, left), return_exceptions=True)
         hurry.cancel()
         for error in filter(None, ended):
             raise error
@@ -145,15 +150,38 @@ class Shipping:
                 return False
             more = False
             try:
-                more = await self._turn(work)
+                more = await self._stint(work)
             except LeaseLost:
-                self.defer(work.shipped, "another run took it over")
+                work.leased_until = 0.0
+                self._leave(work)
             finally:
                 if work.suspect:
                     self._not_sound(work)
                 if not more or work.suspect or self._lanes.locked():  # what all who wait would keep has no bound
                     await _forget(work)
+            await self._give_back(work, more)
             return more
+
+    async def _stint(self, work: Work) -> bool:
+        """A few turns, so that a lease that others wait for is not asked for anew with each."""
+        for _ in range(STINT if self._ledger.shared else 1):
+            if not await self._turn(work):
+                return False
+            if work.suspect or self._stop.is_set() or not self._lanes.locked():
+                break
+        return True
+
+    async def _give_back(self, work: Work, more: bool) -> None:
+        """Let another exporter have the course while it waits here for a lane. One that fails is kept, so that not each
+        of them tries it."""
+        if work.leased_until and self._ledger.shared and not (more and (work.suspect or not self._lanes.locked())):
+            work.leased_until = 0.0
+            await ledger.release(self._ledger, self._run, (work.app.app_key, work.course.course_id))
+
+    def _leave(self, work: Work) -> None:
+        """Another run works on it, and has what is left of it."""
+        work.shipped.taken = True
+        self._voice.note("destination taken", run=self._run, app=work.app.app_key)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not past the end of the run."""
@@ -166,6 +194,8 @@ class Shipping:
         """One request, or one move over events of which none is sent. False when the course is done with."""
         if work.released and not self._report.dry_run:
             return await self._lease(work) and await self._send_released(work)
+        if not self._report.dry_run and not await self._lease(work):
+            return False
         await self._read_on(work, 0)
         if not work.ready:
             return False
@@ -175,8 +205,6 @@ class Shipping:
             work.shipped.batches += sends
             _pass(work, piece, passage(piece))
             return True
-        if not await self._lease(work):
-            return False
         if sends:
             return await self._attempt(work, piece)
         passed = passage(piece)
@@ -199,21 +227,31 @@ class Shipping:
 
     async def _events(self, work: Work, after: int) -> list[Event]:
         last = work.course.last_seq
-        up_to = log.NO_END if last is None else last
+        up_to = self.settled if last is None else min(last, self.settled)
         return await log.run(self._log, work.app.app_key, after, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES, up_to)
 
     async def _lease(self, work: Work) -> bool:
-        """Hold the cursor for longer than any one attempt takes."""
-        now = _now()
-        if work.leased_until - now > LEASE_MS // 2:
+        """Hold the cursor for longer than any one attempt takes. It may have moved since it was read."""
+        began = time.monotonic()
+        if work.leased_until - began > LEASE_SECONDS / 2:
             return True
-        work.leased_until = now + LEASE_MS
-        held = await ledger.lease(
-            self._ledger, work.app.app_key, work.course.course_id, self._run, now, work.leased_until
-        )
-        if not held:
-            self.defer(work.shipped, "another run works on it")
-        return held
+        now = await self._ledger.now()
+        until = now + round(LEASE_SECONDS * 1_000)
+        held = await ledger.lease(self._ledger, work.app.app_key, work.course.course_id, self._run, now, until)
+        if held is None:
+            self._leave(work)
+            return False
+        work.shipped.taken = False
+        if not work.leased_until and held != work.cursor:
+            await _forget(work)
+            if held.health.tripped != work.cursor.health.tripped or held.health.not_before > now:
+                self.defer(
+                    work.shipped, f"paused: {held.health.tripped}" if held.health.tripped else "asked to be left alone"
+                )
+                return False
+            work.cursor = held
+        work.leased_until = began + LEASE_SECONDS
+        return True
 
     async def _send_released(self, work: Work) -> bool:
         """One small request with parked events that somebody released; the cursor has passed them already."""
@@ -317,7 +355,7 @@ class Shipping:
             return True
         culprit = next(item for item in piece if item.wire)
         reason = f"refused_{reply.status}"
-        hour = culprit.event.received_at // log.HOUR_MS
+        hour = culprit.event.received_at // HOUR_MS
         parked = Parked(culprit.event.seq, culprit.message_id, reason, verdict.detail, hour)
         work.refused_in_a_row += 1
         at_fault = work.refused_in_a_row >= REFUSED_IN_A_ROW

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import msgspec
 
 from store import destinations, ledger, log, removal, runs
-from store.database import FILES, Database, open_reader
+from store.database import Database, Where, exists, open_reader, still
 from store.destinations import Destination
 from store.ledger import Cursor
 from store.runs import Run
@@ -63,28 +62,23 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Accounts:
-    """The looks at one data directory."""
+    """The looks at one installation."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+    def __init__(self, where: Where) -> None:
+        self._where = where
         self._kept: dict[Keys, Kept] = {}
 
     async def look(self, now: int) -> Standing:
         """Raises StoreUnavailable when a database cannot be read."""
         async with AsyncExitStack() as stack:
-
-            async def still(nature: str) -> Database:
-                db = await stack.enter_async_context(await open_reader(self._data_dir, nature))
-                await db.execute("begin")
-                return db
-
-            registry_db = await stack.enter_async_context(await open_reader(self._data_dir, "registry"))
+            enter = stack.enter_async_context
+            registry_db = await enter(await open_reader(self._where, "registry"))
             live = await destinations.active(registry_db)
-            ledger_db = await still("ledger") if (self._data_dir / FILES["ledger"]).exists() else None
+            ledger_db = await enter(still(self._where, "ledger")) if exists(self._where, "ledger") else None
             cursors = await ledger.cursors(ledger_db) if ledger_db else {}
             parked = await _parked(ledger_db) if ledger_db else {}
             attempts = await _attempts(ledger_db, now - DAY_MS) if ledger_db else {}
-            log_db = await still("log")
+            log_db = await enter(still(self._where, "log"))
             look = _Look(
                 ledger_db, log_db, cursors, parked, await log.heads(log_db), await removal.removed_up_to(log_db)
             )

@@ -21,10 +21,11 @@ from pathlib import Path
 import msgspec
 
 from store import balance
-from store.database import FILES, open_reader
+from store.database import open_reader
 from store.errors import Busy, FootfallError, StoreUnavailable
 from store.log import head
 from store.removal import undisturbed
+from store.sqlite.database import FILES
 
 ORDER = ("ledger", "log", "registry")
 MANIFEST = "manifest.json"

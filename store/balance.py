@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 
 from store import destinations, ledger, log, removal
-from store.database import FILES, Database, open_reader
+from store.database import Database, Where, exists, open_reader, still
 from store.destinations import MAIN, Course
+from store.entry import HOUR_MS
 from store.ledger import Cursor
-from store.log import HOUR_MS, NO_END
+from store.log import NO_END
 from store.removal import Span
 
 LOOKS = 3
@@ -127,34 +127,27 @@ def _verdict(difference: int) -> str:
     return "" if difference == 0 else f"; OFF BY {difference}"
 
 
-async def examine(data_dir: Path, hours: bool = False) -> Findings:
+async def examine(where: Where, hours: bool = False) -> Findings:
     """Count every term, also while both processes work: the ledger as it is at one instant, the log at a later one.
 
     A sum that is off is counted again: events that were removed between the two instants only seemed to be missing.
     Raises StoreUnavailable when a database is missing; a ledger that nobody began yet is empty.
     """
     for _ in range(LOOKS):
-        findings = await _examine(data_dir, hours)
+        findings = await _examine(where, hours)
         if findings.balanced:
             break
     return findings
 
 
-async def _examine(data_dir: Path, hours: bool) -> Findings:
+async def _examine(where: Where, hours: bool) -> Findings:
     async with AsyncExitStack() as stack:
-
-        async def still(nature: str) -> Database:
-            """What was committed at the first read from it, and nothing newer."""
-            db = await stack.enter_async_context(await open_reader(data_dir, nature))
-            await db.execute("begin")
-            return db
-
-        registry_db = await stack.enter_async_context(await open_reader(data_dir, "registry"))
+        registry_db = await stack.enter_async_context(await open_reader(where, "registry"))
         live = {course.course_id for course in await destinations.courses(registry_db)}
         courses = await destinations.courses(registry_db, replaced=True)
-        ledger_db = await still("ledger") if (data_dir / FILES["ledger"]).exists() else None
+        ledger_db = await stack.enter_async_context(still(where, "ledger")) if exists(where, "ledger") else None
         cursors = await ledger.cursors(ledger_db) if ledger_db else {}
-        log_db = await still("log")
+        log_db = await stack.enter_async_context(still(where, "log"))
         begun = [c for c in courses if c.course_id in live or (c.app_key, c.course_id) in cursors]
         found = removal.spans([c for c in begun if c.course_id in live], cursors, await removal.removed_up_to(log_db))
         places = {(app, span.course_id): span for app, spans in found.items() for span in spans}

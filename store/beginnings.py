@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 from store import ledger, log
-from store.database import open_reader
+from store.database import Where, open_reader
 from store.destinations import Destination
 from store.errors import ConfigError, StoreUnavailable
 
 
-async def beginning(data_dir: Path, old: Destination | None, start: str | None) -> int:
+async def beginning(where: Where, old: Destination | None, start: str | None) -> int:
     """The seq after which a new destination begins: now, at the beginning, at a date (see `moment`), or by default
     where the one that it replaces stands, so that what is pending there is not lost. Raises ConfigError."""
     if start is None and old is not None:
-        return await _stands(data_dir, old)
+        return await _stands(where, old)
     if start in (None, "now"):
-        return await log.head_or_zero(data_dir)
-    return 0 if start == "beginning" else await seq_at(data_dir, moment(start))
+        return await log.head_or_zero(where)
+    return 0 if start == "beginning" else await seq_at(where, moment(start))
 
 
-async def _stands(data_dir: Path, old: Destination) -> int:
+async def _stands(where: Where, old: Destination) -> int:
     try:
-        async with await open_reader(data_dir, "ledger") as db:
+        async with await open_reader(where, "ledger") as db:
             cursor = (await ledger.cursors(db)).get((old.app_key, old.destination_id))
     except StoreUnavailable:
         cursor = None
     return cursor.seq if cursor else old.start_seq
 
 
-async def seq_at(data_dir: Path, at: int) -> int:
+async def seq_at(where: Where, at: int) -> int:
     """The seq up to which everything was received before that moment, epoch milliseconds."""
     try:
-        async with await open_reader(data_dir, "log") as db:
+        async with await open_reader(where, "log") as db:
             return await log.seq_before(db, at)
     except StoreUnavailable:
         return 0

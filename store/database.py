@@ -1,48 +1,72 @@
-"""One SQLite file behind aiosqlite: opening it rightly, transactions, migrations, and the lock of its one writer.
+"""A database of the store, whichever engine holds it, and how one is opened.
 
-A WAL file has exactly one writing process, held by an OS lock for that process's life, and within it one connection;
-all others open it read-only. That keeps writers from starving each other and keeps clear of the WAL-reset fault of
-SQLite before 3.51.3. Every setting that durability rests on is read back after it was made.
+There are three natures, registry, log and ledger. On one machine each is an SQLite file in the data directory; on a
+PostgreSQL server each is a schema. The SQL is one text for both: values are marked with ?, times and flags are
+integers. Several statements that belong together are one plain function of a `Connection`, run on the connection's own
+thread, so that it costs one change of threads and is the same on both engines.
 """
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import importlib.resources
-import os
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar
+from urllib.parse import urlsplit
 
-import aiosqlite
-
-from store.errors import Busy, ConfigError, StoreUnavailable
-
-FILES = {"registry": "registry.db", "log": "events.db", "ledger": "ledger.db"}
-WAL = frozenset({"log", "ledger"})
-BUSY_TIMEOUT_MS = 5_000
-# Busy, locked, read-only, I/O, corrupt, full, cannot open, not a database: the store's fault, not its input's.
-UNWELL = frozenset({5, 6, 8, 10, 11, 13, 14, 26})
-JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
-
+Engine = Literal["sqlite", "postgresql"]
 Row = tuple[Any, ...]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+NATURES = ("registry", "log", "ledger")
 
-class Database:
-    """One open database. Use `open_writer` or `open_reader`; close it, or the process does not end (aiosqlite's
-    thread is no daemon)."""
 
-    def __init__(self, connection: aiosqlite.Connection, lock: WriterLock | None) -> None:
-        self._connection = connection
-        self._lock = lock
-        self._turn = asyncio.Lock()
-        self.migrated: list[str] = []
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A PostgreSQL database by its URL, which may hold a password."""
+
+    url: str = field(repr=False)
+
+    def __str__(self) -> str:
+        parts = urlsplit(self.url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"PostgreSQL at {parts.hostname or 'the local socket'}{port}{parts.path}"
+
+
+Where = Path | Server  # a data directory with SQLite files, or a server
+
+
+class Cursor(Protocol):
+    """What a statement gave."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """What a function sees of the engine, on the connection's own thread; `sqlite3.Connection` is one."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Cursor: ...
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any: ...
+
+
+class Database(ABC):
+    """One open database. Use `open_writer` or `open_reader`; close it, or the process does not end.
+
+    Every method raises StoreUnavailable when the database is at fault and not what was asked of it, and Conflict when a
+    row would break a rule of its table.
+    """
+
+    engine: Engine
+    shared: bool  # several processes may write it at once
+    migrated: list[str]
 
     async def __aenter__(self) -> Self:
         return self
@@ -52,49 +76,42 @@ class Database:
     ) -> None:
         await self.close()
 
-    async def close(self) -> None:
-        try:
-            await self._connection.close()
-        finally:
-            if self._lock is not None:
-                self._lock.release()
+    @abstractmethod
+    async def close(self) -> None: ...
 
+    @abstractmethod
     async def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Run one statement; return how many rows it changed."""
-        async with self._connection.execute(sql, values) as cursor:
-            return cursor.rowcount
 
-    async def run(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a function of the plain connection on the connection's thread: many statements, one change of threads.
+    @abstractmethod
+    async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None: ...
 
-        Uses aiosqlite's `_execute` and `_conn`, which is why that package is pinned to one minor version.
-        """
-        async with self._turn:
-            connection = self._connection
-            result: T = await connection._execute(  # type: ignore[no-untyped-call]
-                function, connection._conn, *args, **kwargs
-            )
-            return result
-
-    async def atomic(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """As `run`, in a transaction: what the function did is on disk when this returns, and undone when it raises."""
-        return await self.run(_in_transaction, function, *args, **kwargs)
-
-    async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        await self._connection.executemany(sql, rows)
-
+    @abstractmethod
     async def all(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """Every row; the read is over when this returns, so it never pins the WAL."""
-        try:
-            return [tuple(row) for row in await self._connection.execute_fetchall(sql, values)]
-        except sqlite3.Error as error:
-            if is_unwell(error):
-                raise StoreUnavailable(f"a database cannot be read now: {error}") from None
-            raise
+        """Every row; the read is over when this returns."""
+
+    @abstractmethod
+    async def run(self, function: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function of the plain connection on the connection's thread: many statements, one change of threads."""
+
+    @abstractmethod
+    async def atomic(self, function: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `run`, in a transaction: what the function did is on disk when this returns, and undone when it raises.
+
+        The function may be run again where the engine gave up one of several transactions that waited for each other.
+        """
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """One transaction at a time on this connection; two tasks that shared one would share its rollback."""
+
+    @abstractmethod
+    async def hold_still(self) -> None:
+        """From the next read on, see what was committed then and nothing newer, until this is closed."""
+
+    @abstractmethod
+    async def now(self) -> int:
+        """The time by the clock that all who share this database share, epoch milliseconds."""
 
     async def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
         rows = await self.all(sql, values)
@@ -105,190 +122,91 @@ class Database:
         row = await self.one(sql, values)
         return None if row is None else row[0]
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        """One transaction at a time on this connection; two tasks that shared one would share its rollback."""
-        async with self._turn:
-            try:
-                await self._connection.execute("begin immediate")
-                yield
-                await self._connection.execute("commit")
-            except BaseException:
-                # A cancelled task must not leave the transaction open for the next one; and what it was waiting for,
-                # a begin perhaps, still runs. So the rollback queues up behind it, and looks only then.
-                await asyncio.shield(self._connection.rollback())
-                raise
 
+async def open_writer(where: Where, nature: str) -> Database:
+    """Open for writing. `nature` is registry, log or ledger. SQLite files are made and migrated on the way.
 
-def _in_transaction(
-    connection: sqlite3.Connection,
-    function: Callable[Concatenate[sqlite3.Connection, P], T],
-    /,
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    connection.execute("begin immediate")
-    try:
-        result = function(connection, *args, **kwargs)
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
-    return result
-
-
-def is_unwell(error: Exception) -> bool:
-    """Whether the store is at fault, as against what was to be stored."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return code is not None and (code & 0xFF) in UNWELL
-
-
-class WriterLock:
-    """The right to be the one writing process of a file, given back by the OS when the process dies."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o660)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._file, 20, 0).decode(errors="replace").strip()
-            os.close(self._file)
-            raise Busy(f"{path.name} is being written by process {holder or 'unknown'}") from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
-
-    def release(self) -> None:
-        os.close(self._file)
-
-
-async def open_writer(data_dir: Path, nature: str) -> Database:
-    """Open for writing, migrated. `nature` is registry, log or ledger.
-
-    Raises Busy when another process writes it, StoreUnavailable when it cannot be opened, ConfigError when the file is
-    newer than this program.
+    Raises Busy when another process writes the file, StoreUnavailable when it cannot be opened, ConfigError when it is
+    newer than this program, or the server does not let us.
     """
-    path = data_dir / FILES[nature]
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-        lock = WriterLock(path) if nature in WAL else None
-    except OSError as error:
-        raise StoreUnavailable(f"{path}: {error.strerror}") from None
-    try:
-        database = Database(await _connect(path, nature), lock)
-    except BaseException:
-        if lock is not None:
-            lock.release()
-        raise
-    try:
-        database.migrated = await migrate(database, nature)
-    except BaseException:
-        await database.close()
-        raise
-    return database
+    if isinstance(where, Server):
+        from store.postgres import database as postgres
+
+        return await postgres.open_writer(where, nature)
+    from store.sqlite import database as sqlite
+
+    return await sqlite.open_writer(where, nature)
 
 
-async def open_reader(data_dir: Path, nature: str) -> Database:
-    """Open read-only. Raises StoreUnavailable when there is no such file yet, or its writer has only begun it."""
-    path = data_dir / FILES[nature]
-    if not path.exists():
-        raise StoreUnavailable(f"{path} does not exist yet: run `footfall migrate`")
-    try:
-        connection = await aiosqlite.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"{path}: {error}") from None
-    database = Database(connection, None)
-    try:
-        await _set(connection, {"busy_timeout": BUSY_TIMEOUT_MS, "query_only": 1, "mmap_size": 0})
-        if not {number for number, _, _ in _migrations(nature)} <= await _applied(database):
-            raise StoreUnavailable(f"{path} is not of this version yet: run `footfall migrate`")
-    except BaseException:
-        await database.close()
-        raise
-    return database
+async def open_reader(where: Where, nature: str, partner_key: str | None = None) -> Database:
+    """Open read-only. On a server, `partner_key` shuts out every row of other partners.
+
+    Raises StoreUnavailable when there is no such database yet, or it is not of this version yet.
+    """
+    if isinstance(where, Server):
+        from store.postgres import database as postgres
+
+        return await postgres.open_reader(where, nature, partner_key)
+    from store.sqlite import database as sqlite
+
+    return await sqlite.open_reader(where, nature)
 
 
-async def _connect(path: Path, nature: str) -> aiosqlite.Connection:
-    try:
-        connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"{path}: {error}") from None
-    settings: dict[str, Any] = {
-        "busy_timeout": BUSY_TIMEOUT_MS,
-        "auto_vacuum": 2,  # incremental; takes effect only before the first table
-        "journal_mode": "wal" if nature in WAL else "delete",
-        "synchronous": 2,  # FULL: one sync of the WAL per commit, so that stored means on disk
-        "foreign_keys": 1,
-        "trusted_schema": 0,
-        "mmap_size": 0,
-        "journal_size_limit": JOURNAL_SIZE_LIMIT,
-        "wal_autocheckpoint": 4_000,
-        "cache_size": -65_536,  # KiB
-    }
-    try:
-        await _set(connection, settings)
-    except sqlite3.Error as error:
-        await connection.close()
-        raise StoreUnavailable(f"{path}: {error}") from None
-    except BaseException:
-        await connection.close()
-        raise
-    return connection
+@asynccontextmanager
+async def still(where: Where, nature: str) -> AsyncIterator[Database]:
+    """A reader that sees what was committed at its first read, and nothing newer."""
+    async with await open_reader(where, nature) as db:
+        await db.hold_still()
+        yield db
 
 
-async def _set(connection: aiosqlite.Connection, settings: dict[str, Any]) -> None:
-    for name, value in settings.items():
-        await connection.execute_fetchall(f"pragma {name} = {value}")
-        rows = list(await connection.execute_fetchall(f"pragma {name}"))
-        if not rows or rows[0][0] != value:
-            raise StoreUnavailable(f"SQLite refuses {name} = {value}: it says {rows[0][0] if rows else 'nothing'}")
+async def make_ready(where: Where) -> None:
+    """Before a collector begins: SQLite's registry and log are made or upgraded; a server's must be there.
+
+    Raises as `open_writer` does.
+    """
+    for nature in ("registry", "log"):
+        async with await (open_reader if isinstance(where, Server) else open_writer)(where, nature):
+            pass
 
 
-def _migrations(nature: str) -> list[tuple[int, str, str]]:
-    """(number, name, SQL) of every migration, in order."""
-    folder = importlib.resources.files("store") / "migrations" / nature
-    found = sorted((item.name, item.read_text()) for item in folder.iterdir() if item.name.endswith(".sql"))
-    return [(int(name[:4]), name.removesuffix(".sql"), sql) for name, sql in found]
+def exists(where: Where, nature: str) -> bool:
+    """Whether there can be anything to read: an SQLite file is made by its first writer."""
+    if isinstance(where, Server):
+        return True
+    from store.sqlite.database import FILES
+
+    return (where / FILES[nature]).exists()
 
 
-async def _applied(database: Database) -> set[int]:
-    """The numbers of the migrations that a file has seen."""
-    try:
-        return {row[0] for row in await database.all("select number from schema_migrations")}
-    except sqlite3.OperationalError:  # there is no such table: nobody has written to the file
-        return set()
+def called(where: Where, nature: str) -> str:
+    """What a person knows a database by: the file's name, or the schema's."""
+    if isinstance(where, Server):
+        return nature
+    from store.sqlite.database import FILES
+
+    return FILES[nature]
 
 
-async def migrate(database: Database, nature: str) -> list[str]:
-    """Apply what is missing, each migration in a transaction of its own; return the names of those applied."""
-    connection = database._connection  # executescript is the only way to run several statements
-    await connection.execute(
-        "create table if not exists schema_migrations (number integer primary key, name text not null) strict"
-    )
-    done = {row[0] for row in await database.all("select number from schema_migrations")}
-    known = _migrations(nature)
-    if done - {number for number, _, _ in known}:
-        raise ConfigError(f"{FILES[nature]} was written by a newer Footfall: upgrade this one")
-    applied = []
-    for number, name, sql in known:
-        if number in done:
-            continue
-        record = f"insert into schema_migrations values ({number}, '{name}');"  # noqa: S608 - our own file names
-        try:
-            await connection.executescript(f"begin immediate;\n{sql}\n{record}\ncommit;")
-        except sqlite3.Error as error:
-            await connection.rollback()
-            if await database.one("select 1 from schema_migrations where number = ?", (number,)):
-                continue  # another process was quicker
-            raise StoreUnavailable(f"migration {name} of {FILES[nature]} failed: {error}") from None
-        applied.append(name)
-    return applied
-
-
-async def migrate_all(data_dir: Path) -> dict[str, list[str]]:
+async def migrate_all(where: Where) -> dict[str, list[str]]:
     """Make or upgrade every database; the names of what was applied, by nature. Raises Busy for one that is in use."""
+    if isinstance(where, Server):
+        from store.postgres import migrating
+
+        return await migrating.migrate(where)
     applied = {}
-    for nature in FILES:
-        async with await open_writer(data_dir, nature) as database:
+    for nature in NATURES:
+        async with await open_writer(where, nature) as database:
             applied[nature] = database.migrated
     return applied
+
+
+async def missing(where: Where) -> dict[str, list[str]]:
+    """The names of what `migrate_all` would apply, by nature."""
+    if isinstance(where, Server):
+        from store.postgres import migrating
+
+        return await migrating.missing(where)
+    from store.sqlite import database as sqlite
+
+    return {nature: await sqlite.missing(where, nature) for nature in NATURES}

@@ -16,12 +16,13 @@ import msgspec
 
 from store import balance, destinations, log, runs
 from store.balance import Doors, Findings, Owed
-from store.database import FILES, WAL, Database, open_reader
+from store.database import Database, open_reader
 from store.destinations import Destination
 from store.errors import ConfigError, StoreUnavailable
 from store.runs import Run
 from store.secrets import Vault
 from store.settings import Settings
+from store.sqlite.database import FILES, WAL
 
 Level = Literal["ok", "warn", "FAIL"]
 WAL_LIMIT = 256 * 1024 * 1024

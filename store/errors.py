@@ -35,3 +35,7 @@ class StoreUnavailable(Unavailable):
 
 class Busy(FootfallError):
     """Another process holds what only one may hold."""
+
+
+class Conflict(FootfallError):
+    """A row breaks a rule of its table, most often that a key is there once."""

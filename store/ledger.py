@@ -6,14 +6,13 @@ one transaction. A crash in between sends the same events again under the same i
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from store.database import Database
+from store.database import Connection, Database
 
 Outcome = Literal["accepted", "refused", "deferred", "ambiguous"]
 
@@ -115,25 +114,58 @@ async def begin(db: Database, destinations: Sequence[tuple[str, str, int]]) -> N
         )
 
 
-async def lease(db: Database, app_key: str, destination_id: str, owner: str, now: int, until: int) -> bool:
-    """Take or renew the right to work on a cursor; False when another run has it."""
-    async with db.transaction():
-        taken = await db.execute(
-            """/* ledger.lease */
-            update cursors
-            set lease_owner = ?, lease_until = ?
-            where app_key = ? and destination_id = ? and (lease_owner in ('', ?) or lease_until < ?)""",
-            (owner, until, app_key, destination_id, owner, now),
-        )
-    return taken == 1
+async def lease(db: Database, app_key: str, destination_id: str, owner: str, now: int, until: int) -> Cursor | None:
+    """Take or renew the right to work on a cursor, which is given as it is now; None when another run has it.
+
+    What a run that lost its lease left open is marked as ambiguous.
+    """
+    return await db.atomic(_lease, (app_key, destination_id), owner, now, until)
 
 
-async def release(db: Database, owner: str) -> None:
-    """Give back every lease of one run."""
-    async with db.transaction():
-        await db.execute(
-            "/* ledger.release */ update cursors set lease_owner = '', lease_until = 0 where lease_owner = ?", (owner,)
-        )
+def _lease(connection: Connection, keys: tuple[str, str], owner: str, now: int, until: int) -> Cursor | None:
+    if connection.execute(_LEASE, (owner, until, *keys, owner, now)).rowcount != 1:
+        return None
+    if connection.execute(_LEFT_OPEN, (*keys, owner)).fetchone() is not None:
+        _mark_ambiguous(connection, now)
+    row = connection.execute(_CURSOR, keys).fetchone()
+    return Cursor(*keys, row[0], row[1], Health(*row[2:]))
+
+
+# The condition stands in the statement that changes the row: two that ask at once cannot both have it.
+_LEASE = """/* ledger.lease */
+    update cursors
+    set lease_owner = ?, lease_until = ?
+    where app_key = ? and destination_id = ? and (lease_owner in ('', ?) or lease_until < ?)"""
+
+_LEFT_OPEN = """/* ledger.left_open */
+    select 1
+    from batches
+    where app_key = ? and destination_id = ? and outcome = 'open' and run_id <> ?
+    limit 1"""
+
+_CURSOR = f"""/* ledger.cursor */
+    select start_seq, seq, {_HEALTH}
+    from cursors
+    where app_key = ? and destination_id = ?"""  # noqa: S608 - our own column names
+
+
+async def release(db: Database, owner: str, keys: tuple[str, str] | None = None) -> None:
+    """Give back one lease of a run, (app, course), or all that it has."""
+    if keys is None:
+        sql = "/* ledger.release */ update cursors set lease_owner = '', lease_until = 0 where lease_owner = ?"
+        await db.atomic(_execute, sql, (owner,))
+    else:
+        await db.atomic(_execute, _RELEASE, (owner, *keys))
+
+
+_RELEASE = """/* ledger.release_one */
+    update cursors
+    set lease_owner = '', lease_until = 0
+    where lease_owner = ? and app_key = ? and destination_id = ?"""
+
+
+def _execute(connection: Connection, sql: str, values: Sequence[Any]) -> int:
+    return connection.execute(sql, values).rowcount
 
 
 async def open_batch(db: Database, app_key: str, course_id: str, batch: Batch, now: int) -> None:
@@ -152,7 +184,7 @@ async def open_batch(db: Database, app_key: str, course_id: str, batch: Batch, n
         b.parked,
         now,
     )
-    await db.atomic(sqlite3.Connection.execute, _OPEN, row)
+    await db.atomic(_execute, _OPEN, row)
 
 
 _OPEN = """/* ledger.open_batch */
@@ -170,7 +202,7 @@ async def close_batch(
 
 
 def _close(
-    connection: sqlite3.Connection,
+    connection: Connection,
     held: Cursor,
     owner: str,
     batch_id: str,
@@ -200,7 +232,7 @@ async def move(db: Database, held: Cursor, owner: str, passage: Passage, now: in
     await db.atomic(_move, held, owner, passage, now)
 
 
-def _move(connection: sqlite3.Connection, held: Cursor, owner: str, passage: Passage, now: int) -> None:
+def _move(connection: Connection, held: Cursor, owner: str, passage: Passage, now: int) -> None:
     """Forward only, and only by the run that holds the lease."""
     keys = held.app_key, held.destination_id
     health = msgspec.structs.astuple(held.health)
@@ -210,7 +242,7 @@ def _move(connection: sqlite3.Connection, held: Cursor, owner: str, passage: Pas
     connection.executemany(_PARK, [(*keys, *item, now) for item in passage.parked])
 
 
-def _count(connection: sqlite3.Connection, keys: tuple[str, str], fates: Counter[Fate]) -> None:
+def _count(connection: Connection, keys: tuple[str, str], fates: Counter[Fate]) -> None:
     connection.executemany(_TALLY, [(*keys, *fate, n) for fate, n in fates.items()])
 
 
@@ -240,19 +272,25 @@ class LeaseLost(Exception):
 
 
 async def recover(db: Database, now: int) -> int:
-    """Mark what a dead run left open as ambiguous, and take its leases back; return how many attempts it left.
+    """Mark what dead runs left open as ambiguous; return how many attempts those were.
 
-    The caller holds the ledger alone, so whoever had a lease is dead.
+    A run is dead when its lease has run out; where the caller holds the ledger alone, whoever has a lease is.
     """
-    return await db.atomic(_recover, now)
+    return await db.atomic(_recover, now, not db.shared)
 
 
-def _recover(connection: sqlite3.Connection, now: int) -> int:
-    connection.execute(
-        "/* ledger.take_back */ update cursors set lease_owner = '', lease_until = 0 where lease_owner <> ''"
-    )
-    connection.execute(_DOUBT)
-    return connection.execute(_RECOVER, (now,)).rowcount
+def _recover(connection: Connection, now: int, alone: bool) -> int:
+    if alone:
+        connection.execute(
+            "/* ledger.take_back */ update cursors set lease_owner = '', lease_until = 0 where lease_owner <> ''"
+        )
+    return _mark_ambiguous(connection, now)
+
+
+def _mark_ambiguous(connection: Connection, now: int) -> int:
+    """Every open attempt of a run that does not hold its course's lease."""
+    connection.execute(_DOUBT, (now,))
+    return connection.execute(_RECOVER, (now, now)).rowcount
 
 
 _DOUBT = """/* ledger.doubt */
@@ -262,7 +300,12 @@ _DOUBT = """/* ledger.doubt */
     from (
       select app_key, destination_id, min(opened_at) as since, max(last_seq) as up_to
       from batches
-      where outcome = 'open'
+      where outcome = 'open' and not exists (
+        select 1
+        from cursors as held
+        where held.app_key = batches.app_key and held.destination_id = batches.destination_id
+          and held.lease_owner = batches.run_id and held.lease_until >= ?
+      )
       group by app_key, destination_id
     ) as open
     where open.app_key = cursors.app_key and open.destination_id = cursors.destination_id"""
@@ -270,7 +313,12 @@ _DOUBT = """/* ledger.doubt */
 _RECOVER = """/* ledger.recover */
     update batches
     set outcome = 'ambiguous', detail = 'the exporter ended before the answer was recorded', closed_at = ?
-    where outcome = 'open'"""
+    where outcome = 'open' and not exists (
+      select 1
+      from cursors as held
+      where held.app_key = batches.app_key and held.destination_id = batches.destination_id
+        and held.lease_owner = batches.run_id and held.lease_until >= ?
+    )"""
 
 
 class Held(NamedTuple):
@@ -293,7 +341,7 @@ async def parked(db: Database, app_key: str | None = None, released: bool = Fals
         f"""/* ledger.parked */
         select {", ".join(Held._fields)}
         from parked
-        where (? is null or app_key = ?) and released >= ?
+        where (cast(? as text) is null or app_key = ?) and released >= ?
         order by app_key, destination_id, seq""",  # noqa: S608 - our own column names
         (app_key, app_key, int(released)),
     )
@@ -370,7 +418,7 @@ async def add_receipt(
 
 
 def _add_receipt(
-    connection: sqlite3.Connection, batches: Sequence[Receipted], receipt: tuple[str, str, str, str, int, str, str]
+    connection: Connection, batches: Sequence[Receipted], receipt: tuple[str, str, str, str, int, str, str]
 ) -> None:
     connection.execute("/* ledger.add_receipt */ insert into receipts values (?, ?, ?, ?, ?, ?, ?)", receipt)
     sql = "/* ledger.receipted */ update batches set receipt_id = ? where app_key = ? and batch_id = ?"
@@ -385,7 +433,7 @@ async def receipts(
         """/* ledger.receipts */
         select receipt_id, document, signature
         from receipts
-        where (? is null or app_key = ?) and (? is null or destination_id = ?)
+        where (cast(? as text) is null or app_key = ?) and (cast(? as text) is null or destination_id = ?)
         order by receipt_id""",
         (app_key, app_key, course_id, course_id),
     )
@@ -394,8 +442,7 @@ async def receipts(
 
 async def forget_attempts(db: Database, before: int) -> int:
     """Remove attempts that ended before that moment, epoch milliseconds; how many. The tallies stay."""
-    async with db.transaction():
-        return await db.execute("/* ledger.forget */ delete from batches where closed_at < ?", (before,))
+    return await db.atomic(_execute, "/* ledger.forget */ delete from batches where closed_at < ?", (before,))
 
 
 async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, str, int]], now: int) -> list[str]:
@@ -403,23 +450,27 @@ async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, str, in
     return await db.atomic(_carry_out, intents, now)
 
 
-def _carry_out(
-    connection: sqlite3.Connection, intents: Sequence[tuple[str, str, str, str, int]], now: int
-) -> list[str]:
+def _carry_out(connection: Connection, intents: Sequence[tuple[str, str, str, str, int]], now: int) -> list[str]:
     done = {row[0] for row in connection.execute("/* ledger.intents_done */ select intent_id from intents_done")}
     told = []
     for intent_id, app_key, course_id, action, seq in intents:
-        if intent_id in done:
-            continue
+        if intent_id in done or not connection.execute(_INTENT, (intent_id, now)).rowcount:
+            continue  # done, or another run does it now
         outcome = _ACTIONS[action](connection, (app_key, course_id), seq)
         connection.execute(
-            "/* ledger.intent_done */ insert into intents_done values (?, ?, ?)", (intent_id, now, outcome)
+            "/* ledger.intent_done */ update intents_done set outcome = ? where intent_id = ?", (outcome, intent_id)
         )
         told.append(outcome)
     return told
 
 
-def _release(connection: sqlite3.Connection, keys: tuple[str, str], seq: int) -> str:
+_INTENT = """/* ledger.intent */
+    insert into intents_done (intent_id, done_at, outcome)
+    values (?, ?, '')
+    on conflict do nothing"""
+
+
+def _release(connection: Connection, keys: tuple[str, str], seq: int) -> str:
     sql = """/* ledger.release_parked */
         update parked
         set released = 1
@@ -427,7 +478,7 @@ def _release(connection: sqlite3.Connection, keys: tuple[str, str], seq: int) ->
     return "released" if connection.execute(sql, (*keys, seq)).rowcount else "not parked"
 
 
-def _drop(connection: sqlite3.Connection, keys: tuple[str, str], seq: int) -> str:
+def _drop(connection: Connection, keys: tuple[str, str], seq: int) -> str:
     fate = _unpark(connection, keys, seq)
     if fate is None:
         return "not parked"
@@ -435,7 +486,7 @@ def _drop(connection: sqlite3.Connection, keys: tuple[str, str], seq: int) -> st
     return "dropped"
 
 
-def _resume(connection: sqlite3.Connection, keys: tuple[str, str], _seq: int) -> str:
+def _resume(connection: Connection, keys: tuple[str, str], _seq: int) -> str:
     sql = "/* ledger.resume */ update cursors set not_before = 0, trips = 0 where app_key = ? and destination_id = ?"
     return "resumed" if connection.execute(sql, keys).rowcount else "not begun"
 
@@ -443,7 +494,7 @@ def _resume(connection: sqlite3.Connection, keys: tuple[str, str], _seq: int) ->
 _ACTIONS = {"release": _release, "drop": _drop, "resume": _resume}
 
 
-def _unpark(connection: sqlite3.Connection, keys: tuple[str, str], seq: int) -> Fate | None:
+def _unpark(connection: Connection, keys: tuple[str, str], seq: int) -> Fate | None:
     """Take a parked event back, and out of the tallies; the fate that it had."""
     sql = """/* ledger.unpark */
         delete from parked
@@ -465,7 +516,7 @@ async def close_released(
 
 
 def _close_released(
-    connection: sqlite3.Connection,
+    connection: Connection,
     held: Cursor,
     owner: str,
     batch_id: str,
@@ -486,9 +537,11 @@ def _close_released(
 
 async def hold(db: Database, held: Cursor, seqs: Sequence[int], why: str) -> None:
     """Keep released events parked after all."""
-    await db.atomic(
-        sqlite3.Connection.executemany, _HOLD, [(why, held.app_key, held.destination_id, seq) for seq in seqs]
-    )
+    await db.atomic(_hold, [(why, held.app_key, held.destination_id, seq) for seq in seqs])
+
+
+def _hold(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+    connection.executemany(_HOLD, rows)
 
 
 _HOLD = """/* ledger.hold */
@@ -501,7 +554,7 @@ async def reasons(db: Database, app_key: str, destination_id: str) -> dict[tuple
     """The sums of what a cursor has passed, by fate and reason."""
     rows = await db.all(
         """/* ledger.reasons */
-        select fate, reason, sum(n)
+        select fate, reason, cast(sum(n) as bigint)
         from tallies
         where app_key = ? and destination_id = ?
         group by fate, reason
@@ -515,7 +568,7 @@ async def fates_by_hour(db: Database, app_key: str, destination_id: str) -> dict
     """The same by the hour in which the events were received, and by fate."""
     rows = await db.all(
         """/* ledger.fates_by_hour */
-        select hour, fate, sum(n)
+        select hour, fate, cast(sum(n) as bigint)
         from tallies
         where app_key = ? and destination_id = ?
         group by hour, fate""",
@@ -531,7 +584,7 @@ async def fates(db: Database, app_key: str, destination_id: str) -> dict[str, in
     """The sums of what a cursor has passed, by fate."""
     rows = await db.all(
         """/* ledger.fates */
-        select fate, sum(n)
+        select fate, cast(sum(n) as bigint)
         from tallies
         where app_key = ? and destination_id = ?
         group by fate""",

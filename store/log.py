@@ -1,193 +1,33 @@
-"""The event log: committing what the doors took in, and reading one app's run of events.
-
-A commit is one function on the connection's own thread, and inserts many rows with one statement: sqlite3 gives up the
-GIL for every step of a statement, so anything finer would have the writing thread wait for the event loop ever again.
-"""
+"""The event log: committing what the doors took in, and reading one app's run of events."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from store.database import Database, is_unwell, open_reader
+from store.database import Connection, Database, Engine, Where, open_reader
+from store.entry import HOUR_MS, Committed, Entry, Tally, Visitor
 from store.errors import StoreUnavailable
-from store.event import COLUMNS, Event, NewRow, decode_events
+from store.event import COLUMNS, Event, decode_events
 
-HOUR_MS = 3_600_000
-_NEW_COLUMNS = COLUMNS.removeprefix("seq, ")
-_WIDTH = _NEW_COLUMNS.count(",") + 1
-_CHUNKS = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)  # few distinct statements, each prepared once
-
-Outcome = Literal["received", "stored", "duplicate", "rejected", "shed"]
-
-
-class Tally(NamedTuple):
-    """What is counted at a door; `hour` is in epoch hours, `reason` is '' but for rejections."""
-
-    app_key: str
-    door: str
-    hour: int
-    outcome: Outcome
-    reason: str = ""
-
-
-class Rejection(NamedTuple):
-    """A message that a door refused. `body` is what came, capped, with account ids taken out; None: it is counted
-    and not kept."""
-
-    app_key: str
-    door: str
-    received_at: int
-    reason: str
-    detail: str
-    body: bytes | None
-
-
-class Visitor(NamedTuple):
-    """What a page view says of a visitor of one app. `suppressed` is the visitor's word on sharing: 'gpc', 'consent'
-    (not given), '' (given), or None: nothing was said."""
-
-    app_key: str
-    anonymous_id: str
-    user_id: str | None
-    partner_anonymous_id: str | None
-    suppressed: str | None
-    seen_at: int
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """What one request asks to be stored."""
-
-    door: str
-    received_at: int
-    rows: list[NewRow]
-    visitors: list[Visitor]
-    rejections: list[Rejection]
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """What a commit did. Positions count the rows of all its entries; every row not named was stored."""
-
-    duplicates: set[int]
-    unstorable: set[int]
-    counts: Counter[Tally]
+NO_END = 2**63 - 1
 
 
 async def commit(db: Database, entries: Sequence[Entry], carried: Counter[Tally]) -> Committed:
     """Store entries, and what was counted before, in one transaction; on return it is on disk.
 
-    A row that the log cannot hold is found by bisection and left out. Raises sqlite3.Error when the store is unwell.
+    A row that the log cannot hold is found and left out. Raises StoreUnavailable when the store is unwell.
     """
-    return await db.atomic(_commit, entries, carried)
+    if db.engine == "postgresql":
+        from store.postgres import append as postgres
 
+        return await db.run(postgres.commit, entries, carried)
+    from store.sqlite import append as sqlite
 
-def _commit(connection: sqlite3.Connection, entries: Sequence[Entry], carried: Counter[Tally]) -> Committed:
-    rows = [row for entry in entries for row in entry.rows]
-    stored, unstorable = _append(connection, rows, 0)
-    known = stored + len(unstorable) < len(rows)
-    duplicates = _duplicates(connection, rows, unstorable, stored) if known else set()
-    counts = _counted(entries, duplicates, unstorable)
-    connection.executemany(_SEE_VISITOR, [visitor for entry in entries for visitor in entry.visitors])
-    kept = [rejection for entry in entries for rejection in entry.rejections if rejection.body is not None]
-    connection.executemany(_REJECT, kept)
-    connection.executemany(_TALLY, [(*key, n) for key, n in chain(counts.items(), carried.items())])
-    return Committed(duplicates, unstorable, counts)
-
-
-def insert_statement(rows: int) -> str:
-    values = ",\n".join(["(" + ", ".join("?" * _WIDTH) + ")"] * rows)
-    return f"/* log.append */\ninsert into events ({_NEW_COLUMNS})\nvalues {values}\non conflict do nothing"
-
-
-_INSERTS = {size: insert_statement(size) for size in _CHUNKS}
-
-
-def _append(connection: sqlite3.Connection, rows: Sequence[NewRow], first: int) -> tuple[int, set[int]]:
-    """How many rows were stored, and the positions (from `first`) of those that the log cannot hold."""
-    stored, unstorable = 0, set()
-    at = 0
-    while at < len(rows):
-        size = next(size for size in _CHUNKS if size <= len(rows) - at)
-        chunk = rows[at : at + size]
-        try:
-            stored += connection.execute(_INSERTS[size], tuple(chain.from_iterable(chunk))).rowcount
-        except (sqlite3.Error, UnicodeError, OverflowError) as error:
-            if is_unwell(error):
-                raise
-            # The statement as a whole had no effect: look for the culprit in its halves.
-            if size == 1:
-                unstorable.add(first + at)
-            for half in (slice(0, size // 2), slice(size // 2, size)) if size > 1 else ():
-                more, bad = _append(connection, chunk[half], first + at + half.start)
-                stored += more
-                unstorable |= bad
-        at += size
-    return stored, unstorable
-
-
-def _duplicates(connection: sqlite3.Connection, rows: Sequence[NewRow], unstorable: set[int], stored: int) -> set[int]:
-    """Positions of the rows that are not among the `stored` newest: known already, or twice in these rows."""
-    newest = "/* log.newest */ select app_key, message_id from events order by seq desc limit ?"
-    fresh = set(connection.execute(newest, (stored,)))
-    duplicates = set()
-    for position, row in enumerate(rows):
-        key = (row[0], row[1])
-        if position in unstorable:
-            continue
-        if key in fresh:
-            fresh.discard(key)
-        else:
-            duplicates.add(position)
-    return duplicates
-
-
-def _counted(entries: Sequence[Entry], duplicates: set[int], unstorable: set[int]) -> Counter[Tally]:
-    """The doors' balance for these entries; each term is counted from what happened, none by subtraction."""
-    counts: Counter[Tally] = Counter()
-    at = 0
-    for entry in entries:
-        hour = entry.received_at // HOUR_MS
-        for position, row in enumerate(entry.rows, at):
-            counts[row[0], entry.door, hour, "received", ""] += 1  # type: ignore[index]  # a Tally, made cheaply
-            counts[row[0], entry.door, hour, *_fate(position, duplicates, unstorable)] += 1  # type: ignore[index]
-        for rejection in entry.rejections:
-            counts[Tally(rejection.app_key, entry.door, hour, "received")] += 1
-            counts[Tally(rejection.app_key, entry.door, hour, "rejected", rejection.reason)] += 1
-        at += len(entry.rows)
-    return counts
-
-
-def _fate(position: int, duplicates: set[int], unstorable: set[int]) -> tuple[Outcome, str]:
-    if position in duplicates:
-        return "duplicate", ""
-    return ("rejected", "unstorable") if position in unstorable else ("stored", "")
-
-
-# What is unknown now does not erase what was known of a visitor; the visitor's last word on sharing stands.
-_SEE_VISITOR = """/* log.see_visitor */
-    insert into visitors (app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at)
-    values (?, ?, ?, ?, ?, ?)
-    on conflict (app_key, anonymous_id) do update
-    set user_id = coalesce(excluded.user_id, visitors.user_id),
-        partner_anonymous_id = coalesce(excluded.partner_anonymous_id, visitors.partner_anonymous_id),
-        suppressed = coalesce(excluded.suppressed, visitors.suppressed),
-        seen_at = excluded.seen_at"""
-
-_REJECT = """/* log.reject */
-    insert into rejections (app_key, door, received_at, reason, detail, body)
-    values (?, ?, ?, ?, ?, ?)"""
-
-_TALLY = """/* log.tally */
-    insert into door_tallies (app_key, door, hour, outcome, reason, n)
-    values (?, ?, ?, ?, ?, ?)
-    on conflict (app_key, door, hour, outcome, reason) do update
-    set n = door_tallies.n + excluded.n"""
+    return await db.atomic(sqlite.commit, entries, carried)
 
 
 _VISITOR = "app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at"
@@ -225,9 +65,6 @@ async def head(db: Database) -> int:
     return value
 
 
-NO_END = 2**63 - 1
-
-
 async def run(
     db: Database, app_key: str, after: int, limit: int, most_bytes: int | None = None, up_to: int = NO_END
 ) -> list[Event]:
@@ -235,26 +72,43 @@ async def run(
     their details reach that many characters, so that a run of large events is no larger in memory than one of small
     ones.
 
-    SQLite puts the whole run into one JSON text, without the interpreter's lock; row by row the reading thread would
-    ask for that lock again with every row. Details that are no JSON come as null.
+    The engine puts the whole run into one JSON text, without the interpreter's lock; row by row the reading thread
+    would ask for that lock again with every row. Details that are no JSON come as null.
     """
     window = app_key, after, up_to
-    text = await db.run(_run, _RUN, window, limit, most_bytes)
+    text = await db.run(_run, _RUN[db.engine], window, limit, most_bytes)
     try:
         return decode_events(text)
     except msgspec.DecodeError:
-        return decode_events(await db.run(_run, _RUN_CHECKED, window, limit, most_bytes))
+        return decode_events(await db.run(_run_checked, window, limit, most_bytes))
 
 
-def _run(
-    connection: sqlite3.Connection, select: str, window: tuple[str, int, int], limit: int, most_bytes: int | None
-) -> str:
+def _run(connection: Connection, select: str, window: tuple[str, int, int], limit: int, most_bytes: int | None) -> str:
+    limit = _fitting(connection, window, limit, most_bytes)
+    text: str = connection.execute(select, (*window, limit)).fetchone()[0]
+    return text
+
+
+def _run_checked(connection: Connection, window: tuple[str, int, int], limit: int, most_bytes: int | None) -> str:
+    """As `_run`, with null for details that are no JSON."""
+    limit = _fitting(connection, window, limit, most_bytes)
+    rows = []
+    for seq, app_key, message_id, *told, details in connection.execute(_ROWS, (*window, limit)):
+        try:
+            read = msgspec.json.decode(details)
+        except msgspec.DecodeError:
+            read = None
+        rows.append((seq, app_key, message_id.hex(), *told, read))
+    return msgspec.json.encode(rows).decode()
+
+
+def _fitting(connection: Connection, window: tuple[str, int, int], limit: int, most_bytes: int | None) -> int:
+    """How many events fit."""
     if most_bytes is not None:
         size = connection.execute(_RUN_SIZE, (*window, limit)).fetchone()[0]
         if size is not None and size > most_bytes:
-            limit = connection.execute(_RUN_FITTING, (*window, limit, most_bytes)).fetchone()[0]
-    text: str = connection.execute(select, (*window, limit)).fetchone()[0]
-    return text
+            return int(connection.execute(_RUN_FITTING, (*window, limit, most_bytes)).fetchone()[0])
+    return limit
 
 
 async def some(db: Database, app_key: str, seqs: Sequence[int]) -> list[Event]:
@@ -265,17 +119,27 @@ async def some(db: Database, app_key: str, seqs: Sequence[int]) -> list[Event]:
     return found
 
 
-_TOLD = COLUMNS.removesuffix(", details").replace("message_id", "lower(hex(message_id))")
-_RUN = f"""/* log.run */
-    select '[' || coalesce(group_concat(rtrim(json_array({_TOLD}), ']') || ',' || details || ']'), '') || ']'
-    from (
-      select {COLUMNS}
-      from events
-      where app_key = ? and seq > ? and seq <= ?
-      order by seq
-      limit ?
-    )"""  # noqa: S608 - our own column names
-_RUN_CHECKED = _RUN.replace("|| details ||", "|| case when json_valid(details) then details else 'null' end ||")
+_ROWS = f"""/* log.rows */
+    select {COLUMNS}
+    from events
+    where app_key = ? and seq > ? and seq <= ?
+    order by seq
+    limit ?"""  # noqa: S608 - our own column names
+
+
+def _in_one_text(array: str, joined: str, hexadecimal: str) -> str:
+    """The run as a JSON array, with an engine's own words for an array of values, texts joined, and bytes in digits."""
+    told = COLUMNS.removesuffix(", details").replace("message_id", hexadecimal)
+    row = f"rtrim({array}({told}){'::text' if array == 'json_build_array' else ''}, ']') || ',' || details || ']'"
+    return f"""/* log.run */
+        select '[' || coalesce({joined.format(row)}, '') || ']'
+        from ({_ROWS}) as run"""  # noqa: S608 - our own column names
+
+
+_RUN: dict[Engine, str] = {
+    "sqlite": _in_one_text("json_array", "group_concat({})", "lower(hex(message_id))"),
+    "postgresql": _in_one_text("json_build_array", "string_agg({}, ',')", "encode(message_id, 'hex')"),
+}
 
 _RUN_SIZE = """/* log.run_size */
     select sum(length(details))
@@ -285,7 +149,7 @@ _RUN_SIZE = """/* log.run_size */
       where app_key = ? and seq > ? and seq <= ?
       order by seq
       limit ?
-    )"""
+    ) as run"""
 
 _RUN_FITTING = """/* log.run_fitting */
     select count(*)
@@ -297,46 +161,70 @@ _RUN_FITTING = """/* log.run_fitting */
         where app_key = ? and seq > ? and seq <= ?
         order by seq
         limit ?
-      )
-    )
+      ) as run
+    ) as summed
     where before <= ?"""
 
 
-async def head_or_zero(data_dir: Path) -> int:
+async def head_or_zero(where: Where) -> int:
     """The newest seq; 0 also when nothing was ever collected."""
     try:
-        async with await open_reader(data_dir, "log") as db:
+        async with await open_reader(where, "log") as db:
             return await head(db)
     except StoreUnavailable:
         return 0
 
 
-async def heads(db: Database) -> dict[str, int]:
-    """The newest seq of every app that has events."""
-    return await _edges(db, "max")
+async def settled(db: Database) -> int:
+    """The seq up to which nothing can come any more. With one writer that is the newest."""
+    if db.engine == "sqlite":
+        return await head(db)
+    from store.postgres.settled import settled
+
+    return await db.run(settled)
 
 
-async def tails(db: Database) -> dict[str, int]:
-    """The oldest seq of every app that has events."""
-    return await _edges(db, "min")
+async def heads(db: Database, after: int = 0, up_to: int = NO_END) -> dict[str, int]:
+    """The newest seq, up to `up_to`, of every app that has events past `after`."""
+    rows = await db.all(_HEADS[db.engine], (after, up_to))
+    return dict(rows)
 
 
-async def _edges(db: Database, which: Literal["min", "max"]) -> dict[str, int]:
-    """One step through the index per app, however long the log."""
+async def tails(db: Database, up_to: int) -> dict[str, int]:
+    """The oldest seq of every app that has events up to that seq."""
     rows = await db.all(
-        f"""/* log.edges */
-        with recursive listed (app_key) as (
-          select min(app_key) from events
-          union all
-          select (select min(app_key) from events where app_key > listed.app_key)
-          from listed
-          where app_key is not null
-        )
-        select app_key, (select {which}(seq) from events where events.app_key = listed.app_key)
-        from listed
-        where app_key is not null"""  # noqa: S608 - one of two words
+        "/* log.tails */ select app_key, min(seq) from events where seq <= ? group by app_key", (up_to,)
     )
     return dict(rows)
+
+
+# SQLite takes one step through its index per app, however long the log. PostgreSQL reads what is past `after` from
+# an index of the newest partitions.
+_HEADS: dict[Engine, str] = {
+    "sqlite": """/* log.heads */
+        with recursive
+          bounds (after, up_to) as (select ?, ?),
+          listed (app_key) as (
+            select min(app_key) from events
+            union all
+            select (select min(app_key) from events where app_key > listed.app_key)
+            from listed
+            where app_key is not null
+          ),
+          newest (app_key, seq) as (
+            select app_key, (select max(seq) from events where events.app_key = listed.app_key and seq <= up_to)
+            from listed, bounds
+            where app_key is not null
+          )
+        select app_key, seq
+        from newest, bounds
+        where seq > after""",
+    "postgresql": """/* log.heads */
+        select app_key, max(seq)
+        from events
+        where seq > ? and seq <= ?
+        group by app_key""",
+}
 
 
 async def count_after(db: Database, app_key: str, after: int, up_to: int = NO_END) -> int:
@@ -374,7 +262,8 @@ class Window(NamedTuple):
 async def window(db: Database, app_key: str, after: int, up_to: int, moment: int) -> Window:
     row = await db.one(
         """/* log.window */
-        select count(*), count(suppressed), coalesce(sum(length(details)), 0), coalesce(sum(received_at < ?), 0)
+        select count(*), count(suppressed), coalesce(sum(length(details)), 0),
+          coalesce(sum(case when received_at < ? then 1 else 0 end), 0)
         from events
         where app_key = ? and seq > ? and seq <= ?""",
         (moment, app_key, after, up_to),
@@ -401,10 +290,12 @@ async def seq_before(db: Database, moment: int) -> int:
 
 async def find(db: Database, app_key: str, message_id: bytes) -> Event | None:
     """The event that an app's sender gave this id (see store.ids.message_id)."""
+    table = "events" if db.engine == "sqlite" else "message_ids"
     seq = await db.value(
-        "/* log.find */ select seq from events where app_key = ? and message_id = ?", (app_key, message_id)
+        f"/* log.find */ select seq from {table} where app_key = ? and message_id = ?",  # noqa: S608 - one of two
+        (app_key, message_id),
     )
-    return None if seq is None else (await some(db, app_key, [seq]))[0]
+    return None if seq is None else next(iter(await some(db, app_key, [seq])), None)
 
 
 async def received_after(db: Database, app_key: str, after: int, up_to: int = NO_END) -> int | None:
@@ -423,7 +314,9 @@ async def received_after(db: Database, app_key: str, after: int, up_to: int = NO
 
 async def door_totals(db: Database) -> dict[str, int]:
     """The terms of the balance at the doors, over everything."""
-    rows = await db.all("/* log.door_totals */ select outcome, sum(n) from door_tallies group by outcome")
+    rows = await db.all(
+        "/* log.door_totals */ select outcome, cast(sum(n) as bigint) from door_tallies group by outcome"
+    )
     totals = {"received": 0, "stored": 0, "duplicate": 0, "rejected": 0, "shed": 0}
     totals.update(dict(rows))
     return totals

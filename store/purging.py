@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -72,8 +71,6 @@ async def _by_ourselves(settings: Settings, now: int) -> Removed | None:
             return await removal.remove_old(settings.data_dir, db, removal.ages(settings, now), _at_once)
     except Busy:
         return None
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"the event log cannot be written: {error}") from None
 
 
 async def _at_once() -> None:
@@ -101,7 +98,7 @@ async def carry_out(
     try:
         removed = await removal.remove_old(settings.data_dir, writer, removal.ages(settings, now), breathe)
         answered = Answered(asked.id, removed)
-    except (sqlite3.Error, StoreUnavailable) as error:
+    except StoreUnavailable as error:
         answered = Answered(asked.id, Removed(), str(error))
     _put(settings.data_dir / ANSWERED, answered)
     (settings.data_dir / ASKED).unlink(missing_ok=True)

@@ -6,14 +6,13 @@ Several processes may write it, seldom; every change leaves a line in the audit,
 from __future__ import annotations
 
 import secrets as random
-import sqlite3
 import uuid
 
 import msgspec
 
 from store import ids
 from store.database import Database
-from store.errors import ConfigError
+from store.errors import ConfigError, Conflict
 from store.secrets import new_token, token_hash
 
 COMMAND_LINE = "command line"  # who did it, in the audit
@@ -48,7 +47,7 @@ async def add_partner(db: Database, now: int, partner_key: str, partner_id: str,
                 values (?, ?, ?, ?)""",
                 (partner_key, partner_id, name, now),
             )
-        except sqlite3.IntegrityError:
+        except Conflict:
             raise ConfigError(f"there is a partner with key {partner_key} or id {partner_id} already") from None
         await audit(db, now, "partner.add", partner_key, f"id {partner_id}")
 
@@ -68,7 +67,7 @@ async def add_app(db: Database, now: int, app_key: str, partner_key: str, plugin
                 values (?, ?, ?, ?, ?, ?, ?)""",
                 (app_key, partner_key, plugin_id, name, str(uuid.uuid4()), random.token_hex(16), now),
             )
-        except sqlite3.IntegrityError:
+        except Conflict:
             raise ConfigError(f"there is an app with key {app_key} or plugin id {plugin_id} already") from None
         await audit(db, now, "app.add", app_key, f"partner {partner_key}, plugin id {plugin_id}")
     return await app(db, app_key)
@@ -110,7 +109,7 @@ async def add_token(db: Database, now: int, name: str, scopes: frozenset[str]) -
                 values (?, ?, ?, ?, ?)""",
                 (str(uuid.uuid4()), name, token_hash(token), " ".join(sorted(scopes)), now),
             )
-        except sqlite3.IntegrityError:
+        except Conflict:
             raise ConfigError(f"there is a token named {name} already") from None
         await audit(db, now, "token.add", name, " ".join(sorted(scopes)))
     return token
@@ -122,13 +121,14 @@ async def tokens(db: Database) -> list[Token]:
 
 
 async def version(db: Database) -> int:
-    """Changes whenever another connection changed the registry."""
-    value: int = await db.value("pragma data_version")
+    """Goes up with every change of the registry."""
+    value: int = await db.value("/* registry.version */ select n from revision")
     return value
 
 
 async def audit(db: Database, now: int, action: str, subject: str, detail: str, actor: str = COMMAND_LINE) -> None:
-    """Record a change, within its transaction; `detail` is without secrets."""
+    """Record a change, within its transaction, and have every process see it; `detail` is without secrets."""
+    await db.execute("/* registry.changed */ update revision set n = n + 1")
     await db.execute(
         """/* registry.audit */
         insert into audit (audit_id, at, actor, action, subject, detail)

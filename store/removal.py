@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import sqlite3
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,9 +19,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from store import destinations, ledger, log
-from store.database import FILES, Database, open_reader
+from store.database import Connection, Database, Where, exists, open_reader
+from store.entry import HOUR_MS
 from store.errors import StoreUnavailable
-from store.log import HOUR_MS
 from store.settings import Settings
 
 LOCK = "removal.lock"
@@ -80,7 +79,7 @@ def ages(settings: Settings, now: int) -> Ages:
 async def remove_old(data_dir: Path, writer: Database, old: Ages, breathe: Callable[[], Awaitable[None]]) -> Removed:
     """Remove what is old, with the log's one writing connection; `breathe` is awaited between any two steps.
 
-    Raises StoreUnavailable when a database cannot be read, sqlite3.Error when the log cannot be written.
+    Raises StoreUnavailable when a database cannot be read, StoreUnavailable when the log cannot be written.
     """
     removed = Removed()
     shares, removed.held_back = await plan(data_dir, old.events)
@@ -115,16 +114,16 @@ async def _steps(
 # --- which events may go
 
 
-async def plan(data_dir: Path, moment: int) -> tuple[list[Share], int]:
+async def plan(where: Where, moment: int) -> tuple[list[Share], int]:
     """Each app's share of what was received before a moment, and how many events are held back by what is unsent."""
     async with AsyncExitStack() as stack:
-        registry_db = await stack.enter_async_context(await open_reader(data_dir, "registry"))
-        log_db = await stack.enter_async_context(await open_reader(data_dir, "log"))
-        cursors = await _cursors(data_dir)
+        registry_db = await stack.enter_async_context(await open_reader(where, "registry"))
+        log_db = await stack.enter_async_context(await open_reader(where, "log"))
+        cursors = await _cursors(where)
         found = spans(await destinations.courses(registry_db), cursors, await removed_up_to(log_db))
         cutoff = await log.seq_before(log_db, moment)
         shares, held_back = [], 0
-        for app_key, oldest in (await log.tails(log_db)).items():
+        for app_key, oldest in (await log.tails(log_db, cutoff)).items():
             of_app = found.get(app_key, [])
             up_to = min([cutoff, *(span.seq for span in of_app if span.live)])
             if up_to < cutoff:
@@ -134,10 +133,10 @@ async def plan(data_dir: Path, moment: int) -> tuple[list[Share], int]:
         return shares, held_back
 
 
-async def _cursors(data_dir: Path) -> dict[tuple[str, str], ledger.Cursor]:
-    if not (data_dir / FILES["ledger"]).exists():
+async def _cursors(where: Where) -> dict[tuple[str, str], ledger.Cursor]:
+    if not exists(where, "ledger"):
         return {}
-    async with await open_reader(data_dir, "ledger") as db:
+    async with await open_reader(where, "ledger") as db:
         return await ledger.cursors(db)
 
 
@@ -170,13 +169,13 @@ def cuts(of_app: Iterable[Span]) -> list[int]:
 # --- the steps
 
 
-def _remove_events(connection: sqlite3.Connection, share: Share) -> int:
+def _remove_events(connection: Connection, share: Share) -> int:
     rows = connection.execute(_OLDEST_EVENTS, (share.app_key, share.up_to, STEP_ROWS)).fetchall()
     if not rows:
         return 0
     for piece in pieces(rows, share.cuts):
         keys = (share.app_key, piece.hour)
-        if not connection.execute(_COUNT_MORE, (piece.last_seq, piece.n, *keys, piece.after)).rowcount:
+        if not connection.execute(_COUNT_MORE, (piece.last_seq, piece.last_seq, piece.n, *keys, piece.after)).rowcount:
             connection.execute(_COUNT, (*keys, piece.first_seq, piece.last_seq, piece.n))
     connection.execute(_REMOVE_EVENTS, (share.app_key, rows[-1][0]))
     return len(rows)
@@ -219,7 +218,7 @@ _REMOVE_EVENTS = """/* removal.events */
 
 _COUNT_MORE = """/* removal.count_more */
     update removed
-    set last_seq = max(last_seq, ?), n = n + ?
+    set last_seq = case when last_seq > ? then last_seq else ? end, n = n + ?
     where app_key = ? and hour = ? and reason = 'retention' and first_seq > ?"""
 
 _COUNT = """/* removal.count */
@@ -227,7 +226,7 @@ _COUNT = """/* removal.count */
     values (?, ?, 'retention', ?, ?, ?)"""
 
 
-def _remove_rejections(connection: sqlite3.Connection, before: int) -> int:
+def _remove_rejections(connection: Connection, before: int) -> int:
     """The oldest, until one is young: they came in the order of their ids."""
     return connection.execute(_REMOVE_REJECTIONS, (STEP_ROWS, before)).rowcount
 
@@ -238,7 +237,7 @@ _REMOVE_REJECTIONS = """/* removal.rejections */
 
 
 def _remove_visitors(
-    connection: sqlite3.Connection, place: tuple[str, str], old: Ages, /
+    connection: Connection, place: tuple[str, str], old: Ages, /
 ) -> tuple[int, tuple[str, str] | None]:
     """Look at the next visitors past a place; how many went, and the place to go on from, None at the end."""
     rows = connection.execute(_NEXT_VISITORS, (*place, STEP_ROWS)).fetchall()
@@ -262,7 +261,7 @@ _REMOVE_VISITORS = """/* removal.visitors */
       and seen_at < case when coalesce(suppressed, '') = '' then ? else ? end"""
 
 
-def _give_back(connection: sqlite3.Connection) -> int:
+def _give_back(connection: Connection) -> int:
     """Give free pages back to the file system; how many are left, or 0 when there was nothing to give."""
     connection.execute(f"pragma incremental_vacuum({STEP_PAGES})").fetchall()
     left: int = connection.execute("pragma freelist_count").fetchone()[0]
@@ -276,7 +275,7 @@ async def removed_after(db: Database, app_key: str, after: int, up_to: int = log
     """How many events of one app were removed past a start, up to an end: places where counts are kept apart."""
     n: int = await db.value(
         """/* removal.removed_after */
-        select coalesce(sum(n), 0)
+        select cast(coalesce(sum(n), 0) as bigint)
         from removed
         where app_key = ? and first_seq > ? and last_seq <= ?""",
         (app_key, after, up_to),
@@ -288,7 +287,7 @@ async def removed_by_hour(db: Database, app_key: str, after: int, up_to: int = l
     """The same by the hour of reception."""
     rows = await db.all(
         """/* removal.removed_by_hour */
-        select hour, sum(n)
+        select hour, cast(sum(n) as bigint)
         from removed
         where app_key = ? and first_seq > ? and last_seq <= ?
         group by hour""",

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from store.database import Server, Where
 from store.endpoint import Allowed, allowed
 from store.errors import ConfigError
 from store.ring import IDS, lines_of, ring_of
@@ -45,6 +46,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_destinations: Allowed = Allowed()
     rejection_days: int = 30
     attempt_days: int = 90
+
+    @property
+    def where(self) -> Where:
+        """Where the databases are."""
+        return Server(self.database_url) if self.database_url else self.data_dir
 
     def segment_url(self, region: str) -> str:
         return self.segment_url_eu if region == "eu" else self.segment_url_us
@@ -131,7 +137,10 @@ def _secret(text: str) -> str:
 
 
 def _database_url(text: str) -> str:
-    raise ValueError("left unset: this version stores in SQLite files in the data directory")
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
+        raise ValueError("a URL such as postgresql://user@host/database, or unset for SQLite in the data directory")
+    return text.strip()
 
 
 _READERS: dict[str, Callable[[str], Any]] = {

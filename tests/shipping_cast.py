@@ -35,8 +35,8 @@ from exporter.verdict import Reply, retry_after
 from store import balance, destinations, log, registry
 from store.database import Database, open_reader, open_writer
 from store.destinations import Change, Destination
+from store.entry import Entry
 from store.event import Details, Event, encode_details
-from store.log import Entry
 from store.registry import App
 from store.secrets import Vault
 from store.settings import Settings

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from store import log
 from store.database import Database, open_writer
+from store.entry import Committed, Entry, Rejection, Tally, Visitor
 from store.event import Details
-from store.log import Committed, Entry, Rejection, Tally, Visitor
+from store.sqlite import append
 
 HOUR = 472_222
 NOW = HOUR * 3_600_000 + 17
@@ -159,7 +160,7 @@ def model_commit(*entries: Entry) -> Committed:
     """Into an event log in memory."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.executescript(Path("store/migrations/log/0001_log.sql").read_text())
-        return log._commit(connection, entries, Counter())
+        return append.commit(connection, entries, Counter())
 
 
 def test_what_was_shed_before_is_counted_with_the_next_commit(cast: Cast) -> None:

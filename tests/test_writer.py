@@ -12,8 +12,8 @@ from test_log import entry, rejection, row
 from collector import writer as module
 from collector.writer import Stored, Writer
 from store.database import Database, open_writer
+from store.entry import HOUR_MS, Visitor
 from store.errors import Unavailable
-from store.log import HOUR_MS, Visitor
 
 ALL = Stored(frozenset(), frozenset())
 NOW = 1_700_000_000_000
@@ -128,7 +128,7 @@ def test_a_full_disk_is_told_to_everyone_who_waits_and_heals_by_itself(cast: Cas
         waiting = [writer.append(entry(row(n, details="x" * 9_000)), 1) for n in range(2, 9)]
         failures = await asyncio.gather(*waiting, return_exceptions=True)
         assert {str(failure) for failure in failures} == {"the event log cannot be written now"}
-        assert writer.unwell == "database or disk is full"
+        assert writer.unwell == "a database fails: database or disk is full"
         with pytest.raises(Unavailable) as refused:
             writer.append(entry(row(9)), 1)
         assert 2 <= refused.value.retry_after <= 5
@@ -171,7 +171,7 @@ def test_another_who_locks_the_file_makes_it_wait_or_fail_and_never_lie(
         writer.start()
         with pytest.raises(Unavailable):
             await writer.append(entry(row(1)), 1)
-        assert writer.unwell == "database is locked"
+        assert writer.unwell == "a database fails: database is locked"
         intruder.execute("rollback")
         intruder.close()
         await until(lambda: writer.unwell is None)

@@ -32,10 +32,10 @@ from collector.doors.wire import (
 from collector.ingest import Arrival, Intake, Turned
 from store import log
 from store.database import Database
+from store.entry import Visitor
 from store.errors import Refused, Unavailable
 from store.event import Details, encode_details
 from store.ids import is_anonymous_id, is_partner_anonymous_id, is_uuid, message_id, uuid7
-from store.log import Visitor
 from store.registry import App
 from store.secrets import Vault
 

@@ -20,10 +20,10 @@ from collector.directory import Directory
 from collector.doors.wire import Key, MessageId, Moment, decoded, mended, milliseconds, occurred_at, refuse_nul
 from collector.ingest import Arrival, Turned
 from collector.scrub import scrub, scrub_target
+from store.entry import Visitor
 from store.errors import Refused
 from store.event import Details, encode_details
 from store.ids import is_anonymous_id, is_partner_anonymous_id, message_id
-from store.log import Visitor
 from store.registry import App
 from store.secrets import Vault
 

@@ -1,0 +1,188 @@
+"""One schema on a PostgreSQL server: one connection on one thread, made again when it was lost.
+
+Whoever reads or writes takes the least role that can (docs/reference/database.md). Nothing is migrated on the way:
+`footfall migrate` does that, while older programs work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import psycopg
+
+from store.database import Database, Engine, Row, Server
+from store.errors import StoreUnavailable
+from store.migrations import steps
+from store.postgres.connection import Connection, connect, may_try_again, told
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WRITERS = {"registry": "footfall_operator", "log": "footfall_collector", "ledger": "footfall_exporter"}
+READER, PORTAL = "footfall_reader", "footfall_portal"
+TRIES = 5  # of a transaction that the server gives up for another's sake
+
+
+class PostgresDatabase(Database):
+    """A lost connection is an error once; the next call connects anew."""
+
+    engine: Engine = "postgresql"
+    shared = True
+
+    def __init__(self, server: Server, nature: str, role: str | None, partner_key: str | None = None) -> None:
+        self._server = server
+        self._nature = nature
+        self._role = role
+        self._partner_key = partner_key
+        self._thread = ThreadPoolExecutor(1, f"postgresql {nature}")
+        self._turn = asyncio.Lock()
+        self._within = False  # a transaction that must not go on over another connection
+        self._connection: Connection | None = None
+        self.migrated: list[str] = []
+
+    async def close(self) -> None:
+        try:
+            await self._on_thread(self._close)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    async def _on_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+
+    def _there(self) -> Connection:
+        """The connection, made when there is none."""
+        if self._connection is None or self._connection.lost:
+            if self._within:
+                raise StoreUnavailable(f"{self._server}: the connection was lost within a transaction")
+            read_only = self._role in (READER, PORTAL)
+            self._connection = connect(self._server, self._nature, self._role, read_only)
+            if self._partner_key is not None:
+                sql = "select set_config('footfall.partner', ?, false)"
+                self._connection.execute(sql, (self._partner_key,))
+        return self._connection
+
+    def _do(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """With the store's errors. A server that says it is read-only may have become a standby: find the other."""
+        connection = self._there()
+        try:
+            return function(connection, *args, **kwargs)
+        except psycopg.Error as error:
+            if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+                connection.close()
+            raise told(error, self._server) from None
+        finally:
+            if not self._within:
+                self._roll_back()
+
+    async def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        return await self._on_thread(self._do, _execute, sql, values)
+
+    async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        await self._on_thread(self._do, Connection.executemany, sql, rows)
+
+    async def all(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        return await self._on_thread(self._do, _all, sql, values)
+
+    async def run(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._turn:
+            return await asyncio.shield(self._on_thread(self._do, function, *args, **kwargs))
+
+    async def atomic(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(_in_transaction, function, *args, **kwargs)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        async with self._turn:
+            try:
+                await self._on_thread(self._begin, "begin")
+                yield
+                await self.execute("commit")
+            except BaseException:
+                await asyncio.shield(self._on_thread(self._roll_back))
+                raise
+            finally:
+                self._within = False
+
+    async def now(self) -> int:
+        return int(await self.value("select floor(extract(epoch from clock_timestamp()) * 1000)::bigint"))
+
+    def _begin(self, sql: str) -> None:
+        self._do(_execute, "select 1", ())  # a connection that was lost is made anew now, and not later
+        self._within = True
+        self._do(_execute, sql, ())
+
+    def _roll_back(self) -> None:
+        """Whatever the statement before this one was, it has ended by now."""
+        if self._connection is not None:
+            try:
+                self._connection.rollback()
+            except psycopg.Error:
+                self._connection.close()
+
+    async def hold_still(self) -> None:
+        await self._on_thread(self._begin, "begin isolation level repeatable read read only")
+
+
+def _execute(connection: Connection, sql: str, values: Sequence[Any]) -> int:
+    return int(connection.execute(sql, values).rowcount)
+
+
+def _all(connection: Connection, sql: str, values: Sequence[Any]) -> list[Row]:
+    rows: list[Row] = connection.execute(sql, values).fetchall()
+    return rows
+
+
+def _in_transaction(
+    connection: Connection, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Again from its beginning where it was given up for another: a function sees nothing of the try before."""
+    for left in reversed(range(TRIES)):
+        try:
+            connection.raw.execute("begin")
+            result = function(connection, *args, **kwargs)
+            connection.raw.execute("commit")
+            return result
+        except psycopg.Error as error:
+            if not (left and may_try_again(error)):
+                raise
+            connection.rollback()
+    raise AssertionError("the last try returns or raises")
+
+
+async def open_writer(server: Server, nature: str) -> Database:
+    """Raises StoreUnavailable when the server is not there or not of this version, ConfigError when it refuses us."""
+    return await _open(PostgresDatabase(server, nature, WRITERS[nature]), nature)
+
+
+async def open_reader(server: Server, nature: str, partner_key: str | None = None) -> Database:
+    """As `open_writer`; with `partner_key`, the server shows nothing of other partners."""
+    role = READER if partner_key is None else PORTAL
+    return await _open(PostgresDatabase(server, nature, role, partner_key), nature)
+
+
+async def _open(db: PostgresDatabase, nature: str) -> Database:
+    try:
+        if await lacking(db, nature):
+            raise StoreUnavailable(f"the schema {nature} is not of this version yet: run `footfall migrate`")
+    except BaseException:
+        await db.close()
+        raise
+    return db
+
+
+async def lacking(db: Database, nature: str) -> list[str]:
+    """The names of the migrations that a schema has not seen; it may have seen newer ones, which only add."""
+    try:
+        seen = {row[0] for row in await db.all(f"select number from {nature}.schema_migrations")}
+    except psycopg.errors.UndefinedTable:
+        seen = set()
+    return [step.name for step in steps(nature, "postgresql") if step.number not in seen]

@@ -1,0 +1,1 @@
+"""SQLite: each nature a file in the data directory, with one writing process."""
