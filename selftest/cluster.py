@@ -39,7 +39,7 @@ STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": sig
 GUARD = """
 cat
 signal=QUIT
-while found=$(find /proc -maxdepth 2 -name cwd -lname "$1*"); [ -n "$found" ]; do
+while found=$(find /proc -maxdepth 2 -name cwd -lname "*/${1##*/}*"); [ -n "$found" ]; do
   for cwd in $found; do process=${cwd#/proc/}; kill -$signal "${process%/cwd}"; done
   sleep 0.2
   signal=KILL
