@@ -56,9 +56,9 @@ class Databases:
         self.url = url
 
     def database(self, name: str | None = None) -> str:
-        """Create an empty database; its URL."""
+        """Create an empty database, which orders text by code points as SQLite does; its URL."""
         name = name or f"test_{secrets.token_hex(6)}"
-        self._administer("create database {}", name)
+        self._administer("create database {} template template0 encoding 'UTF8' locale 'C.UTF-8'", name)
         parts = urlsplit(self.url)
         return f"postgresql://{parts.netloc}/{quote(name, safe='')}{'?' if parts.query else ''}{parts.query}"
 
