@@ -1,6 +1,6 @@
 """The shell of the documentation, run as a reader would: the tutorial's blocks in one shell, in order, and in the shell
-that it leaves behind those of the how-to guides and of the commands' reference. One guide stops what runs there: it has a
-test of its own.
+that it leaves behind those of the how-to guides and of the commands' reference. One guide stops what runs there: it has
+a test of its own.
 """
 
 from __future__ import annotations
