@@ -772,6 +772,57 @@ def receipt_check(file: Any, public_key: str, ids: Any, as_json: bool) -> None:
 
 
 @main.group()
+def user() -> None:
+    """People who sign in to the portal."""
+
+
+@user.command("add")
+@click.argument("email")
+@click.option("--name", default="", help="What people call them.")
+@click.option("--partner", "partner_key", metavar="PARTNER", help="The key of the partner whose data they see.")
+@click.option("--role", type=click.Choice(["owner", "editor", "viewer"]), help="What they may do for the partner.")
+@click.option("--operator", is_flag=True, help="They run the marketplace and see everything.")
+@click.option("--password-file", type=click.File("r"), help="A file with their password; - is standard input.")
+@as_json
+def user_add(
+    email: str,
+    name: str,
+    partner_key: str | None,
+    role: Any,
+    operator: bool,
+    password_file: Any,
+    as_json: bool,
+) -> None:
+    """Add somebody. Without a password, prints a link that invites them, once, for two days.
+
+    Example: footfall user add owner@acme.example --partner acme --role owner
+    """
+    from store import passwords, people
+    from store.links import Links
+    from store.registry import COMMAND_LINE
+    from store.settings import load
+
+    settings = load()
+    if operator == bool(partner_key or role) or bool(partner_key) != bool(role):
+        raise click.UsageError("say --operator, or --partner and --role")
+    password = password_file.read().strip() if password_file else None
+    if password is not None:
+        passwords.check_new(password, [email, name])
+
+    async def work(db: Any) -> dict[str, Any]:
+        person = await people.add(db, _now(), email, name, role or "operator", partner_key, COMMAND_LINE)
+        shown = {"email": person.email, "role": person.role, "partner": person.partner_key}
+        if password is not None:
+            async with db.transaction():
+                await people.set_password(db, _now(), person, passwords.hashed(password), COMMAND_LINE)
+            return shown
+        token = await Links(settings.secret_key).make(db, _now(), person, "invitation", COMMAND_LINE)
+        return shown | {"invitation": f"{settings.public_url or 'http://127.0.0.1:8000'}/invitation?token={token}"}
+
+    _show(_run(_in_registry(work)), as_json)
+
+
+@main.group()
 def token() -> None:
     """API tokens for the marketplace's back end."""
 

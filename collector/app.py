@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -26,6 +24,8 @@ from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
 from collector.origins import Origins
+from collector.portal.frame import Portal, routes
+from collector.portal.pages import PAGES
 from collector.sweeper import Sweeper
 from collector.writer import Stored, Writer
 from store.database import make_ready, open_reader, open_writer
@@ -69,6 +69,7 @@ class Collector:
             log_writer = await stack.enter_async_context(await open_writer(settings.where, "log"))
             log_reader = await stack.enter_async_context(await open_reader(settings.where, "log"))
             registry_reader = await stack.enter_async_context(await open_reader(settings.where, "registry"))
+            registry_writer = await stack.enter_async_context(await open_writer(settings.where, "registry"))
             directory = Directory(registry_reader)
             await directory.start()
             stack.push_async_callback(directory.stop)
@@ -103,15 +104,8 @@ class Collector:
                 Route("/metrics", health.metrics),
                 Route("/openapi.json", load_document(settings.ingest_path), methods=["GET"]),
                 *self._extra,
-                Route("/", home),
+                *routes(Portal(settings, registry_reader, registry_writer), PAGES),
             ]
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles
             yield
-
-
-async def home(request: Request) -> Response:
-    """What stands at the door until there is a portal."""
-    return PlainTextResponse(
-        "Footfall collects what happens on listing pages for the partners whose apps are listed.\n"
-    )

@@ -113,6 +113,10 @@ class Database(ABC):
     async def now(self) -> int:
         """The time by the clock that all who share this database share, epoch milliseconds."""
 
+    async def change(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """One statement in a transaction of its own; how many rows it changed."""
+        return await self.atomic(_change, sql, values)
+
     async def each(self, select: str, column: str, of: Collection[str] | None, order: str = "") -> list[Row]:
         """The rows of a select without a condition, all of them or those with certain values in one column, value by
         value."""
@@ -129,6 +133,10 @@ class Database(ABC):
         """The first column of the first row; None when there is no row."""
         row = await self.one(sql, values)
         return None if row is None else row[0]
+
+
+def _change(connection: Connection, sql: str, values: Sequence[Any]) -> int:
+    return connection.execute(sql, values).rowcount
 
 
 async def open_writer(where: Where, nature: str) -> Database:

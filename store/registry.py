@@ -53,6 +53,13 @@ async def add_partner(db: Database, now: int, partner_key: str, partner_id: str,
         await audit(db, now, "partner.add", partner_key, f"id {partner_id}")
 
 
+async def partner_name(db: Database, partner_key: str) -> str:
+    name: str = await db.value(
+        "/* registry.partner_name */ select name from partners where partner_key = ?", (partner_key,)
+    )
+    return name
+
+
 async def add_app(db: Database, now: int, app_key: str, partner_key: str, plugin_id: str, name: str) -> App:
     """Raises ConfigError when the partner is unknown, or the key or the plugin id is taken."""
     async with db.transaction():

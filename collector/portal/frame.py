@@ -1,0 +1,258 @@
+"""What every page of the portal stands in: who may ask, the headers of the answer, the look, and forms.
+
+Who asks is found once, here: a page that is not for them answers as if it were not there. What a page reads it reads
+for the partner of the one who asks, never for one that the request names.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import jinja2
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from collector.assets import TEMPLATES
+from store import sessions
+from store.database import Database
+from store.errors import ConfigError, Unavailable
+from store.links import Links
+from store.people import Person, Role
+from store.secrets import Vault
+from store.sessions import Session
+from store.settings import Settings
+
+MOST_FORM_BYTES = 32 * 1024
+MOST_FIELDS = 100
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "same-origin",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+}
+
+Access = frozenset[Role]
+VIEWERS: Access = frozenset({"operator", "owner", "editor", "viewer"})
+EDITORS: Access = frozenset({"operator", "owner", "editor"})
+OWNERS: Access = frozenset({"operator", "owner"})
+OPERATORS: Access = frozenset({"operator"})
+
+
+class Who(msgspec.Struct, frozen=True):
+    """Who asks."""
+
+    person: Person
+    session: Session
+
+    @property
+    def partner_key(self) -> str | None:
+        """Whose data they may see; None: everybody's, for operators."""
+        return self.person.partner_key
+
+    def may(self, access: Access) -> bool:
+        return self.person.role in access
+
+
+class NotFound(Exception):
+    """There is no such thing, or none that this person may know of: they cannot tell which."""
+
+
+class Portal:
+    """What the pages share. The registry is read by one connection and written by another, so that no page sees half a
+    change; the log and the ledger are opened by who reads them."""
+
+    def __init__(self, settings: Settings, registry: Database, writer: Database) -> None:
+        self.settings = settings
+        self.vault = Vault(settings.secret_key)
+        self.links = Links(settings.secret_key)
+        self.registry = registry
+        self.writer = writer
+        self.secure = not (settings.public_url or "").startswith("http://")
+        self.cookie = "__Host-footfall" if self.secure else "footfall"
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= FILTERS
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def page(
+        self, request: Request, name: str, values: Mapping[str, Any] | None = None, status: int = 200
+    ) -> HTMLResponse:
+        """A page by its template, with who asks and where we are."""
+        who: Who | None = getattr(request.state, "who", None)
+        shared = {"who": who, "here": request.scope["path"], "query": request.scope["query_string"].decode("latin-1")}
+        rights = {"EDITORS": EDITORS, "OWNERS": OWNERS, "OPERATORS": OPERATORS}
+        text = self._templates.get_template(f"portal/{name}").render(shared | rights | dict(values or {}))
+        return HTMLResponse(text, status, HEADERS)
+
+    def url(self, path: str) -> str:
+        """An address that can be handed over."""
+        return (self.settings.public_url or "http://127.0.0.1:8000") + path
+
+
+def date(at: int | None) -> str:
+    """Epoch milliseconds as a machine reads them; templates put them in <time>, with words of `ago` or `moment`."""
+    return "" if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at / 1_000))
+
+
+def moment(at: int | None) -> str:
+    """Epoch milliseconds as a person reads them, with the zone."""
+    return "never" if at is None else time.strftime("%-d %b %Y, %H:%M UTC", time.gmtime(at / 1_000))
+
+
+def number(n: int | float) -> str:
+    """With thin spaces between thousands."""
+    return f"{n:,}".replace(",", "\u202f")
+
+
+FILTERS: dict[str, Callable[..., str]] = {"date": date, "moment": moment, "number": number}
+
+Handler = Callable[[Portal, Request], Awaitable[Response]]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One address: who may ask for it (None: anybody, signed in or not), and what answers."""
+
+    path: str
+    handler: Handler
+    access: Access | None
+    method: str = "GET"
+
+
+def routes(portal: Portal, pages: list[Page]) -> list[Route]:
+    return [Route(page.path, _Guarded(portal, page), methods=[page.method]) for page in pages]
+
+
+class _Guarded:
+    """A page behind everything that is asked of a request before it."""
+
+    def __init__(self, portal: Portal, page: Page) -> None:
+        self._portal = portal
+        self._page = page
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        response = await self._answer(request)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        portal, page = self._portal, self._page
+        if request.method not in ("GET", "HEAD") and is_cross_site(request):
+            return portal.page(request, "error.html", {"title": "Not from here", "text": CROSS_SITE}, 403)
+        try:
+            found = await self._who(request)
+            request.state.who = found
+            if page.access is not None and found is None:
+                return to_sign_in(request)
+            if page.access is not None and found is not None and not found.may(page.access):
+                raise NotFound
+            return await page.handler(portal, request)
+        except NotFound:
+            text = "There is nothing at this address, or nothing that you may see."
+            return portal.page(request, "error.html", {"title": "Not found", "text": text}, 404)
+        except Unavailable as error:
+            values = {"title": "Not now", "text": f"The page cannot be made now: {error}. Try again in a moment."}
+            response = portal.page(request, "error.html", values, 503)
+            response.headers["Retry-After"] = "5"
+            return response
+
+    async def _who(self, request: Request) -> Who | None:
+        token = request.cookies.get(self._portal.cookie)
+        now = self._portal.now()
+        found = await sessions.find(self._portal.registry, now, token) if token else None
+        if found is None:
+            return None
+        await sessions.see(self._portal.writer, now, found[0])
+        return Who(found[1], found[0])
+
+
+CROSS_SITE = "This was sent from another site than the portal's own. Open the page here and try again."
+
+
+def is_cross_site(request: Request) -> bool:
+    """Whether another site made a browser send this: by the fetch metadata, or for older browsers by the Origin.
+
+    A client that sends neither is no browser, and has nobody's cookie (docs/decisions/0018).
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+
+
+def who(request: Request) -> Who:
+    """Who asks, on a page that is not for everybody."""
+    found: Who = request.state.who
+    return found
+
+
+def to_sign_in(request: Request) -> Response:
+    wanted = request.scope["path"] + (f"?{request.url.query}" if request.url.query else "")
+    then = f"?next={quote(wanted, safe='')}" if request.method == "GET" and wanted != "/" else ""
+    return RedirectResponse(f"/sign-in{then}", 303, HEADERS)
+
+
+def local_path(wanted: str) -> str:
+    """Where to go on: a path of ours, or the beginning."""
+    plain = (
+        wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable() and "\\" not in wanted
+    )
+    return wanted if plain else "/"
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a small url-encoded form, the last of each name. Raises ConfigError when it is none."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        raise ConfigError("a form is expected")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_FORM_BYTES:
+            raise ConfigError("the form is too large")
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
+    except ValueError:
+        raise ConfigError("the form cannot be read") from None
+
+
+def client_address(request: Request) -> str:
+    """Where a request comes from: what the proxy on this machine says, if one does."""
+    peer = request.client.host if request.client else ""
+    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    return forwarded if forwarded and peer in ("127.0.0.1", "::1", "") else peer
+
+
+def with_session(portal: Portal, response: Response, token: str) -> Response:
+    """Signed in: the cookie is the browser's, and no script's."""
+    response.set_cookie(
+        portal.cookie, token, max_age=sessions.LONGEST_MS // 1_000, secure=portal.secure, httponly=True, samesite="lax"
+    )
+    return response
+
+
+def without_session(portal: Portal, response: Response) -> Response:
+    response.delete_cookie(portal.cookie, secure=portal.secure, httponly=True, samesite="lax")
+    return response
+
+
+def see(path: str) -> Response:
+    """Go on to another page, after something was done."""
+    return RedirectResponse(path, 303, HEADERS)
