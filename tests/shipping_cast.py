@@ -170,6 +170,19 @@ class Installation:
 
     def collect(self, *events: Event, app: str = OWNER) -> list[str]:
         """Store events of one app, each under a fresh id; the ids, as text."""
+        ids, entry = self.arrived(*events, app=app)
+
+        async def store() -> None:
+            async with await open_writer(self.where, "log") as db:
+                done = await log.commit(db, [entry], Counter())
+                assert not done.duplicates
+                assert not done.unstorable
+
+        asyncio.run(store())
+        return ids
+
+    def arrived(self, *events: Event, app: str = OWNER) -> tuple[list[str], Entry]:
+        """Events of one app as they come to be stored, each under a fresh id; the ids, as text."""
         partner = "stranger" if app == STRANGER else "owner"
         ids, rows = [], []
         for event in events:
@@ -179,15 +192,7 @@ class Installation:
             fresh = {"app_key": app, "message_id": uuid.UUID(ids[-1]).bytes, "partner_key": owned}
             told = msgspec.structs.astuple(msgspec.structs.replace(event, **fresh))[1:-1]
             rows.append((*told, encode_details(event.details).decode()))
-
-        async def store() -> None:
-            async with await open_writer(self.where, "log") as db:
-                done = await log.commit(db, [Entry("test", NOON, rows, [], [])], Counter())
-                assert not done.duplicates
-                assert not done.unstorable
-
-        asyncio.run(store())
-        return ids
+        return ids, Entry("test", NOON, rows, [], [])
 
     def views(self, count: int, app: str = OWNER, details: Details | None = None) -> list[str]:
         """Store page views."""
