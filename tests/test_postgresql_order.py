@@ -175,7 +175,7 @@ def test_what_was_read_up_to_what_is_settled_never_grows_while_many_write(cast: 
     busy = threading.Event()
 
     def write(writer: int) -> None:
-        chance = random.Random(writer)
+        chance = random.Random(writer)  # noqa: S311 - seeded on purpose
         connection = opened(cast.where)
         try:
             for turn in range(60):
