@@ -169,7 +169,8 @@ class Stores:
 def look(where: Where, nature: str, sql: str, *values: Any) -> list[Row]:
     """Read, or change behind our back, what is on disk: with the database's own tool, not ours."""
     if isinstance(where, Server):
-        with psycopg.connect(where.url, autocommit=True, options=f"-c search_path={nature}") as server:
+        options = f"-c search_path={nature} -c default_transaction_read_only=off"
+        with psycopg.connect(where.url, autocommit=True, options=options) as server:
             found = server.execute(sql.replace("%", "%%").replace("?", "%s").encode(), values)
             return found.fetchall() if found.description else []
     with closing(sqlite3.connect(f"file:{where / FILES[nature]}?mode=rw", uri=True, isolation_level=None)) as file:
