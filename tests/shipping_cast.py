@@ -259,11 +259,15 @@ class Installation:
     def cursor(self, app: str = OWNER) -> int:
         return int(self.ledger(f"select seq from cursors where app_key = '{app}'")[0][0])
 
-    def owed(self, app: str = OWNER) -> dict[str, Any]:
-        """The terms of the app's balance, which must hold."""
+    def balanced(self) -> balance.Findings:
+        """Every sum, each of which must hold."""
         findings = asyncio.run(balance.examine(self.where))
         assert findings.balanced, findings.lines()
-        found = next(item for item in findings.destinations if item.app == app)
+        return findings
+
+    def owed(self, app: str = OWNER) -> dict[str, Any]:
+        """The terms of the app's balance, which must hold."""
+        found = next(item for item in self.balanced().destinations if item.app == app)
         names = ("collected", "accepted", "pending", "parked", "suppressed", "expired")
         return {name: getattr(found, name) for name in names if getattr(found, name)}
 

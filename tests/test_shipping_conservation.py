@@ -154,8 +154,7 @@ class Conservation(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "installation"))
     @invariant()
     def every_event_has_one_fate(self) -> None:
-        for app in (OWNER, STRANGER):
-            self.installation.owed(app)  # checks the balance
+        self.installation.balanced()
 
     @precondition(lambda self: hasattr(self, "installation"))
     @invariant()
