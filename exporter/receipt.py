@@ -23,6 +23,7 @@ from store.errors import ConfigError
 from store.ledger import Receipted
 
 BEGINNING = "0" * 64
+TOGETHER = 100  # courses whose receipts are kept in one transaction
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -86,11 +87,14 @@ def chained(previous: str, digests: Iterable[str]) -> str:
     return chain.hex()
 
 
-def document(app_key: str, course_id: str, batches: Sequence[Receipted], previous: str, now: int) -> Document:
-    """For the accepted batches of one run of one course."""
+def document(app_key: str, course_id: str, batches: Sequence[Receipted], before: Document | None, now: int) -> Document:
+    """For the accepted batches of one run of one course. Its id is past the one before in any case: that is how the last
+    is found, whatever the clocks of several exporters say."""
     first, last = batches[0], batches[-1]
+    previous = BEGINNING if before is None else before.chain
+    at = now if before is None else max(now, ids.moment(before.receipt) + 1)
     return Document(
-        receipt=str(ids.uuid7(now)),
+        receipt=str(ids.uuid7(at)),
         app=app_key,
         course=course_id,
         run=first.run_id,
@@ -109,23 +113,28 @@ def document(app_key: str, course_id: str, batches: Sequence[Receipted], previou
 
 async def make_receipts(db: Database, signer: Signer, now: int) -> int:
     """For every accepted batch that has none yet, also those of a run that died; how many receipts."""
+
+    def make(batches: Sequence[Receipted], last: str | None) -> list[ledger.NewReceipt]:
+        return _receipts(signer, batches, last, now)
+
+    courses = await ledger.unreceipted(db)
     made = 0
-    for (app_key, course_id), batches in groupby(await ledger.unreceipted(db), key=lambda b: (b.app_key, b.course_id)):
-        previous = await _last_chain(db, app_key, course_id)
-        for _, of_run in groupby(batches, key=lambda batch: batch.run_id):
-            listed = list(of_run)
-            told = document(app_key, course_id, listed, previous, now)
-            signed = signer.sign(told)
-            await ledger.add_receipt(
-                db, listed, (app_key, course_id, told.receipt, told.run, now, signed.document, signed.signature)
-            )
-            previous, made = told.chain, made + 1
+    for at in range(0, len(courses), TOGETHER):
+        made += await ledger.add_receipts(db, courses[at : at + TOGETHER], make)
     return made
 
 
-async def _last_chain(db: Database, app_key: str, course_id: str) -> str:
-    found = await ledger.receipts(db, app_key, course_id)
-    return msgspec.json.decode(found[-1][1], type=Document).chain if found else BEGINNING
+def _receipts(signer: Signer, batches: Sequence[Receipted], last: str | None, now: int) -> list[ledger.NewReceipt]:
+    """One for the batches of each run."""
+    before = None if last is None else msgspec.json.decode(last, type=Document)
+    made: list[ledger.NewReceipt] = []
+    for _, of_run in groupby(batches, key=lambda batch: batch.run_id):
+        covered = list(of_run)
+        told = document(covered[0].app_key, covered[0].course_id, covered, before, now)
+        signed = signer.sign(told)
+        made.append(((told.receipt, told.run, now, signed.document, signed.signature), covered))
+        before = told
+    return made
 
 
 def check(receipt: Receipt, public_key: str, message_ids: Sequence[str] = ()) -> Document:

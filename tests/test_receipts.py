@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from click.testing import CliRunner, Result
 from shipping_cast import OWNER, SECRET_KEY, Installation
 
 import footfall
-from exporter.receipt import BEGINNING, Document, Receipt, Signer, chained, check
+from exporter.receipt import BEGINNING, Document, Receipt, Signer, chained, check, make_receipts
 from exporter.verdict import Reply
+from store import ledger
+from store.database import Database, Server, migrate_all, open_writer
 from store.errors import ConfigError
+from store.ledger import Answer, Batch, Fate, Passage
 from store.secrets import Vault
 
 SIGNER = Signer(Vault(SECRET_KEY).receipt_seed)
@@ -52,6 +56,36 @@ def test_receipts_of_a_course_are_chained(installation: Installation) -> None:
     first, second, third = map(read, kept(installation))
     assert (first.previous, second.previous, third.previous) == (BEGINNING, first.chain, second.chain)
     assert third.chain == chained(BEGINNING, [part.digest for each in (first, second, third) for part in each.batches])
+
+
+def test_exporters_that_end_at_once_make_one_receipt_of_a_batch(postgres_url: str) -> None:
+    where = Server(postgres_url)
+
+    async def receipts() -> list[tuple[str, str, str]]:
+        await migrate_all(where)
+        async with await open_writer(where, "ledger") as one, await open_writer(where, "ledger") as other:
+            await ledger.begin(one, [(OWNER, "main", 0)])
+            for number in (1, 2):
+                await _accepted(one, f"run {number}", number)
+            await asyncio.gather(*(make_receipts(db, SIGNER, 1_000) for db in (one, other)))
+            await _accepted(one, "run 3", 3)
+            await make_receipts(one, SIGNER, 900)  # by a clock that is behind
+            return await ledger.receipts(other)
+
+    made = [msgspec.json.decode(document, type=Document) for _, document, _ in asyncio.run(receipts())]
+    assert [(told.run, told.accepted) for told in made] == [("run 1", 5), ("run 2", 5), ("run 3", 5)]
+    assert [told.previous for told in made] == [BEGINNING, made[0].chain, made[1].chain]
+
+
+async def _accepted(db: Database, run: str, seq: int) -> None:
+    """A batch of five events that a run sent."""
+    held = await ledger.lease(db, OWNER, "main", run, 0, 60_000)
+    assert held is not None
+    await ledger.open_batch(db, OWNER, "main", Batch(f"batch {seq}", run, 1, seq, seq, 5, 100), 0)
+    answer = Answer("accepted", 200, digest="0" * 64)
+    passage = Passage(seq, Counter({Fate(0, "accepted"): 5}))
+    await ledger.close_batch(db, held, run, f"batch {seq}", answer, 0, passage)
+    await ledger.release(db, run)
 
 
 def test_what_was_not_accepted_is_in_no_receipt(installation: Installation) -> None:
