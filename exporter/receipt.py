@@ -88,8 +88,8 @@ def chained(previous: str, digests: Iterable[str]) -> str:
 
 
 def document(app_key: str, course_id: str, batches: Sequence[Receipted], before: Document | None, now: int) -> Document:
-    """For the accepted batches of one run of one course. Its id is past the one before in any case: that is how the last
-    is found, whatever the clocks of several exporters say."""
+    """For the accepted batches of one run of one course. Its id is past the one before in any case, whatever the clocks
+    of several exporters say: by it the last is found."""
     first, last = batches[0], batches[-1]
     previous = BEGINNING if before is None else before.chain
     at = now if before is None else max(now, ids.moment(before.receipt) + 1)

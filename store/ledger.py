@@ -7,7 +7,7 @@ one transaction. A crash in between sends the same events again under the same i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -165,9 +165,10 @@ async def begin(db: Database, destinations: Sequence[tuple[str, str, int]]) -> N
 async def lease(db: Database, app_key: str, destination_id: str, owner: str, now: int, until: int) -> Cursor | None:
     """Take or renew the right to work on a cursor, which is given as it is now; None when another run has it.
 
-    What a run that lost its lease left open is marked as ambiguous.
+    What a run that lost its lease left open is marked as ambiguous. After a crash of the server a lease may be
+    another's: then the cursor does not move for the one who had it.
     """
-    return await db.atomic(_lease, (app_key, destination_id), owner, now, until)
+    return await db.claim(_lease, (app_key, destination_id), owner, now, until)
 
 
 def _lease(connection: Connection, keys: tuple[str, str], owner: str, now: int, until: int) -> Cursor | None:
@@ -201,9 +202,9 @@ async def release(db: Database, owner: str, keys: tuple[str, str] | None = None)
     """Give back one lease of a run, (app, course), or all that it has."""
     if keys is None:
         sql = "/* ledger.release */ update cursors set lease_owner = '', lease_until = 0 where lease_owner = ?"
-        await db.atomic(_execute, sql, (owner,))
+        await db.claim(_execute, sql, (owner,))
     else:
-        await db.atomic(_execute, _RELEASE, (owner, *keys))
+        await db.claim(_execute, _RELEASE, (owner, *keys))
 
 
 _RELEASE = """/* ledger.release_one */
@@ -232,7 +233,7 @@ async def open_batch(db: Database, app_key: str, course_id: str, batch: Batch, n
         b.parked,
         now,
     )
-    await db.atomic(_execute, _OPEN, row)
+    await db.run(_execute, _OPEN, row)  # one statement is a transaction, in one journey to a server
 
 
 _OPEN = """/* ledger.open_batch */
@@ -446,31 +447,64 @@ class Receipted(NamedTuple):
     digest: str
 
 
-async def unreceipted(db: Database) -> list[Receipted]:
-    """Accepted batches that no receipt covers yet, by course and in the order in which they were sent."""
-    rows = await db.all(
+async def unreceipted(db: Database) -> list[tuple[str, str]]:
+    """The courses, in order, with accepted batches that no receipt covers yet."""
+    return await db.all(
         """/* ledger.unreceipted */
-        select app_key, destination_id, run_id, batch_id, events, bytes, first_seq, last_seq, first_id, last_id, digest
+        select distinct app_key, destination_id
         from batches
         where outcome = 'accepted' and receipt_id = ''
-        order by app_key, destination_id, batch_id"""
+        order by app_key, destination_id"""
     )
-    return [Receipted(*row) for row in rows]
 
 
-async def add_receipt(
-    db: Database, batches: Sequence[Receipted], receipt: tuple[str, str, str, str, int, str, str]
-) -> None:
-    """Keep a receipt (app, course, id, run, when, document, signature), and that it covers these batches."""
-    await db.atomic(_add_receipt, batches, receipt)
+_UNRECEIPTED_OF = f"""/* ledger.unreceipted_of */
+    select {", ".join(Receipted._fields).replace("course_id", "destination_id")}
+    from batches
+    where app_key = ? and destination_id = ? and outcome = 'accepted' and receipt_id = ''
+    order by batch_id"""  # noqa: S608 - our own column names
 
 
-def _add_receipt(
-    connection: Connection, batches: Sequence[Receipted], receipt: tuple[str, str, str, str, int, str, str]
-) -> None:
-    connection.execute("/* ledger.add_receipt */ insert into receipts values (?, ?, ?, ?, ?, ?, ?)", receipt)
-    sql = "/* ledger.receipted */ update batches set receipt_id = ? where app_key = ? and batch_id = ?"
-    connection.executemany(sql, [(receipt[2], batch.app_key, batch.batch_id) for batch in batches])
+# (id, run, when, document, signature), and the batches that it covers.
+NewReceipt = tuple[tuple[str, str, int, str, str], Sequence[Receipted]]
+# From the course's batches without a receipt and its last document, None before the first.
+MakeReceipts = Callable[[Sequence[Receipted], str | None], list[NewReceipt]]
+
+
+async def add_receipts(db: Database, courses: Sequence[tuple[str, str]], make: MakeReceipts) -> int:
+    """Keep what `make` makes for each of these (app, course) in order; how many receipts. Two runs that do so at once
+    for one course do it one after the other, so that its chain does not fork."""
+    return await db.atomic(_add_receipts, courses, make)
+
+
+def _add_receipts(connection: Connection, courses: Sequence[tuple[str, str]], make: MakeReceipts) -> int:
+    made = 0
+    for keys in courses:
+        connection.execute(_HOLD_COURSE, keys)
+        last = connection.execute(_LAST_RECEIPT, keys).fetchone()
+        batches = [Receipted(*row) for row in connection.execute(_UNRECEIPTED_OF, keys).fetchall()]
+        for told, covered in make(batches, last and last[0]):
+            connection.execute(_ADD_RECEIPT, (*keys, *told))
+            connection.executemany(_RECEIPTED, [(told[0], keys[0], batch.batch_id) for batch in covered])
+            made += 1
+    return made
+
+
+# Nothing changes but that the row is this transaction's until its end.
+_HOLD_COURSE = "/* ledger.hold_course */ update cursors set seq = seq where app_key = ? and destination_id = ?"
+
+_LAST_RECEIPT = """/* ledger.last_receipt */
+    select document
+    from receipts
+    where app_key = ? and destination_id = ?
+    order by receipt_id desc
+    limit 1"""
+
+_ADD_RECEIPT = """/* ledger.add_receipt */
+    insert into receipts (app_key, destination_id, receipt_id, run_id, made_at, document, signature)
+    values (?, ?, ?, ?, ?, ?, ?)"""
+
+_RECEIPTED = "/* ledger.receipted */ update batches set receipt_id = ? where app_key = ? and batch_id = ?"
 
 
 async def receipts(

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, LiteralString, ParamSpec, TypeVar
 
 import psycopg
 
@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 WRITERS = {"registry": "footfall_operator", "log": "footfall_collector", "ledger": "footfall_exporter"}
 READER, PORTAL = "footfall_reader", "footfall_portal"
+_BEGIN_CLAIM: LiteralString = "begin; set local synchronous_commit = off"
 TRIES = 5  # of a transaction that the server gives up for another's sake
 
 
@@ -97,7 +98,10 @@ class PostgresDatabase(Database):
             return await asyncio.shield(self._on_thread(self._do, function, *args, **kwargs))
 
     async def atomic(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.run(_in_transaction, function, *args, **kwargs)
+        return await self.run(_in_transaction, "begin", function, *args, **kwargs)
+
+    async def claim(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(_in_transaction, _BEGIN_CLAIM, function, *args, **kwargs)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -142,12 +146,17 @@ def _all(connection: Connection, sql: str, values: Sequence[Any]) -> list[Row]:
 
 
 def _in_transaction(
-    connection: Connection, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    connection: Connection,
+    begin: LiteralString,
+    function: Callable[Concatenate[Connection, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> T:
     """Again from its beginning where it was given up for another: a function sees nothing of the try before."""
     for left in reversed(range(TRIES)):
         try:
-            connection.raw.execute("begin")
+            connection.raw.execute(begin)
             result = function(connection, *args, **kwargs)
             connection.raw.execute("commit")
             return result
