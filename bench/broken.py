@@ -115,7 +115,10 @@ def _run(settings: Settings, port: int) -> dict[str, Any]:
     urls = {"FOOTFALL_SEGMENT_URL_US": f"http://127.0.0.1:{port}"}
     urls |= {"FOOTFALL_SEGMENT_URL_EU": f"http://127.0.0.1:{free_port()}"}
     done = subprocess.run(
-        [sys.executable, "-m", "footfall", "export", "--json"], env=environment(settings, **urls), capture_output=True, check=False
+        [sys.executable, "-m", "footfall", "export", "--json"],
+        env=environment(settings, **urls),
+        capture_output=True,
+        check=False,
     )
     if done.returncode not in (0, 75):
         raise RuntimeError(f"the export ended with {done.returncode}: {done.stderr.decode()}")

@@ -6,7 +6,6 @@ what they would reach on machines of their own.
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import time
@@ -67,7 +66,7 @@ def batch(scratch: Path) -> Iterator[Figure]:
 _ARRAYS = (Texts, Bytes, Texts, Texts, Texts, Numbers, Numbers, *(Texts,) * 6)
 _APPEND = f"""
     insert into events ({COLUMNS})
-    select nextval('events_seq'), * from unnest({", ".join("?" * len(_ARRAYS))})"""  # noqa: S608 - our own column names
+    select nextval('events_seq'), * from unnest({", ".join("?" * len(_ARRAYS))})"""
 
 
 def _bare_rows(settings: Settings) -> float:
@@ -114,7 +113,7 @@ def rate(scratch: Path) -> Iterator[Figure]:
 
 def _bare_reads(settings: Settings) -> float:
     """Rows a second, decoded to tuples."""
-    sql = f"select {COLUMNS} from events where app_key = ? and seq > ? order by seq limit ?"  # noqa: S608 - as above
+    sql = f"select {COLUMNS} from events where app_key = ? and seq > ? order by seq limit ?"
     connection = bare(settings)
     began, after = time.perf_counter(), 0
     while rows := connection.execute(sql, (FIRST_APP, after, READ)).fetchall():

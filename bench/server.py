@@ -6,7 +6,6 @@ The server has PostgreSQL's own defaults, so that a figure says nothing about tu
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,9 +33,7 @@ def durable() -> Iterator[Cluster]:
         yield cluster
 
 
-def on(
-    cluster: Cluster, scratch: Path, apps: int = 1, with_destinations: bool = False, start_seq: int = 0
-) -> Settings:
+def on(cluster: Cluster, scratch: Path, apps: int = 1, with_destinations: bool = False, start_seq: int = 0) -> Settings:
     """A database of its own with the product's schemas, and apps as `stage.prepare` makes them."""
     url = cluster.database()
     return prepare(scratch / url.rpartition("/")[2], apps, with_destinations, url, start_seq)
@@ -58,7 +55,9 @@ def fill_log(settings: Settings, events: int, apps: int = 1) -> None:
     for first in range(newest + 1, newest + events + 1, CHUNK):
         last = min(first + CHUNK - 1, newest + events)
         connection.execute(_FILL, (apps, NOW_MS, first, last))
-        connection.execute("insert into message_ids select app_key, message_id, seq from events where seq >= ?", (first,))
+        connection.execute(
+            "insert into message_ids select app_key, message_id, seq from events where seq >= ?", (first,)
+        )
         connection.execute("select setval('events_seq', ?)", (last,))
         partitions.prepare(connection)
     connection.raw.execute("vacuum analyze")
@@ -70,14 +69,15 @@ _FILL = f"""/* bench.fill */
     insert into events ({COLUMNS})
     select n, 'com.example.bench' || (n % ?), decode(
         lpad(to_hex(at), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15), 'hex'
-      ), 'track', 'page_view', 'browser', at, at, 'bench', lpad(to_hex(n % 5000), 40, '0'), null, null, null, json_build_object(
+      ), 'track', 'page_view', 'browser', at, at, 'bench', lpad(to_hex(n % 5000), 40, '0'), null, null, null,
+      json_build_object(
         'url', 'https://marketplace.example/apps/1219125/board-charts-' || n % 97 || chr(63) || 'tab=overview',
         'query', json_build_object('hosting', 'cloud', 'tab', 'overview'), 'referrer', 'https://www.google.com/',
         'title', 'Board charts for teams | Marketplace', 'user_agent', 'Mozilla/5.0 (X11; Linux x86_64) '
           'AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36',
         'locale', 'en-GB', 'version', '0.1.0'
       )::text
-    from (select n, ? + n / 8 as at from generate_series(cast(? as bigint), cast(? as bigint)) as n) as numbered"""  # noqa: S608 - our own column names
+    from (select n, ? + n / 8 as at from generate_series(cast(? as bigint), cast(? as bigint)) as n) as numbered"""
 
 
 class Watch:

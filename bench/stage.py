@@ -47,9 +47,7 @@ def prepare(
             await registry.add_app(db, NOW_MS, FIRST_APP, "bench", "1000", "Bench")
             if with_destinations:
                 change = destinations.Change(segment_write_key=WRITE_KEY)
-                await destinations.set_destination(
-                    db, Vault(settings.secret_key), NOW_MS, FIRST_APP, change, start_seq
-                )
+                await destinations.set_destination(db, Vault(settings.secret_key), NOW_MS, FIRST_APP, change, start_seq)
             if apps > 1:
                 await db.execute(MORE_APPS, (apps - 1,))
                 await db.execute(MORE_DESTINATIONS, (apps - 1,))
@@ -65,14 +63,14 @@ _NUMBERS = """
 MORE_APPS = f"""/* bench.apps */{_NUMBERS}
     insert into apps (app_key, partner_key, plugin_id, name, guid, ingest_key, created_at)
     select 'com.example.bench' || n, partner_key, plugin_id || '-' || n, name, guid || n, ingest_key || n, created_at
-    from apps cross join numbers"""  # noqa: S608 - no value
+    from apps cross join numbers"""
 
 MORE_DESTINATIONS = f"""/* bench.destinations */{_NUMBERS}
     insert into destinations (app_key, destination_id, name, region, url, profile, segment_write_key, write_key_last4,
       write_key_fingerprint, start_seq, active, created_at, updated_at)
     select 'com.example.bench' || n, substr(destination_id, 1, 24) || (100000000000 + n), name, region, url, profile,
       segment_write_key, write_key_last4, write_key_fingerprint, start_seq, active, created_at, updated_at
-    from destinations cross join numbers"""  # noqa: S608 - no value
+    from destinations cross join numbers"""
 
 
 def row(number: int, apps: int = 1) -> NewRow:
