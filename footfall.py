@@ -117,8 +117,9 @@ def fake_segment(port: int) -> None:
 
 
 @main.command()
+@click.option("--citus", is_flag=True, help="Spread the tables over the nodes of Citus, now and from now on.")
 @as_json
-def migrate(as_json: bool) -> None:
+def migrate(citus: bool, as_json: bool) -> None:
     """Make the databases, or bring them up to this version.
 
     Example: footfall migrate
@@ -127,7 +128,7 @@ def migrate(as_json: bool) -> None:
     from store.settings import load
 
     where = load().where
-    applied = _run(migrate_all(where))
+    applied = _run(migrate_all(where, citus))
     if as_json:
         _print(applied)
     for nature, names in applied.items():
