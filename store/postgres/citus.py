@@ -31,7 +31,7 @@ LOOK_AGAIN_SECONDS = 0.02
 
 def prepare(raw: psycopg.Connection[Any]) -> bool:
     """Whether the database has the extension. If so, the nodes learn of what a transaction sets for itself."""
-    installed = bool(raw.execute("select exists (select from pg_extension where extname = 'citus')").fetchone()[0])
+    installed = raw.execute("select from pg_extension where extname = 'citus'").rowcount == 1
     if installed:
         raw.execute("set citus.propagate_set_commands to 'local'")
     return installed

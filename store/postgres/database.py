@@ -133,8 +133,7 @@ class PostgresDatabase(Database):
                 self._connection.close()
 
     async def hold_still(self) -> None:
-        """On Citus, a moment of each node; what is of one app lies on one node, whose moment is that of the first look at
-        any part of it."""
+        """On Citus it is a moment of each node, that of the first look there; what is of one app lies on one node."""
         await self._on_thread(self._begin, "begin isolation level repeatable read read only")
         if self._connection is not None and self._connection.citus:
             await self.execute(citus.ONE_MOMENT)

@@ -8,12 +8,14 @@ nothing locked, where all is as it should be.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import psycopg
 
 from store.database import NATURES
 from store.errors import ConfigError
+from store.postgres import citus
 from store.postgres.connection import Connection
 from store.postgres.database import PORTAL, READER, WRITERS
 from store.postgres.wall import OF_ALL, OF_PARTNER, condition
@@ -22,7 +24,7 @@ COLLECTOR, EXPORTER, OPERATOR = WRITERS["log"], WRITERS["ledger"], WRITERS["regi
 ALL = (COLLECTOR, EXPORTER, OPERATOR, READER, PORTAL)
 BOOKS = "schema_migrations"
 _EVERYTHING = ("select", "insert", "update", "delete")
-# What may be done to the log's tables by the collector; it is never changed, but for what is counted or last seen there.
+# What the collector may do; the log is never changed, but for what is counted or last seen there.
 _LOG: dict[str, tuple[str, ...]] = {
     "events": ("select", "insert"),
     "message_ids": ("select", "insert"),
@@ -65,6 +67,7 @@ def settle(connection: Connection) -> None:
     tables = [table for nature in NATURES for table in tables_of(connection, nature)]
     wanted = {right for table in tables for right in _of_table(table)} | set(_of_schemas(connection))
     with raw.transaction():
+        raw.execute(citus.SEQUENTIAL)
         for right in sorted(rights(connection) - wanted):
             raw.execute(right.sql("revoke"))
         for right in sorted(wanted - rights(connection)):
@@ -91,12 +94,9 @@ def _make(connection: Connection) -> None:
 
 def _become(connection: Connection, role: str) -> None:
     """Whoever migrates may do everything; the right to say so as a member is a convenience."""
-    raw = connection.raw
-    if not raw.execute("select pg_has_role(%s, 'member')", (role,)).fetchone()[0]:
-        try:
-            raw.execute(f"grant {role} to current_user")
-        except psycopg.errors.InsufficientPrivilege:
-            pass
+    if not connection.execute("select pg_has_role(?, 'member')", (role,)).fetchone()[0]:
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            connection.raw.execute(f"grant {role} to current_user")
 
 
 def tables_of(connection: Connection, nature: str) -> list[Table]:
@@ -152,7 +152,7 @@ def _wall(connection: Connection, table: Table) -> None:
     for policy, text in policies.items():
         if policy not in there:
             raw.execute(f"create policy {policy} on {name} {text}")
-    if not raw.execute("select relrowsecurity from pg_class where oid = %s::regclass", (name,)).fetchone()[0]:
+    if raw.execute("select from pg_class where oid = %s::regclass and relrowsecurity", (name,)).rowcount == 0:
         raw.execute(f"alter table {name} enable row level security")
 
 

@@ -1,7 +1,7 @@
 """The wall between partners: who reads through the portal's role sees one partner's rows and no others.
 
-The conditions look at two settings of the transaction and at nothing else: Citus evaluates them on other machines, where
-no sub-select of theirs could be answered. So the partner's apps are read as the transaction begins, and told to it.
+The conditions look at two settings of the transaction and at nothing else: Citus asks them on other machines, where no
+sub-select of theirs could be answered. So the partner's apps are read as the transaction begins, and told to it.
 """
 
 from __future__ import annotations
@@ -60,8 +60,7 @@ _STANDS = f"""/* wall.stands */
           not row_security_active(pg_class.oid)
           or exists (
             select
-            from pg_policy
-            cross join unnest(polroles) as of_role
+            from pg_policy, unnest(polroles) as of_role
             where polrelid = pg_class.oid and polname <> '{OF_PARTNER}'
               and case of_role when 0 then true else pg_has_role(of_role, 'usage') end
           )
