@@ -54,6 +54,10 @@ class Citus(Databases):
             connection.execute("select citus_set_node_property(%s, %s, 'shouldhaveshards', true)", self._nodes[0])
         return url
 
+    def each(self, url: str) -> list[str]:
+        """A database's URL on every node."""
+        return [self._at(node, url) for node in self._nodes]
+
     def drop(self, url: str) -> None:
         for node in self._nodes:
             Databases(self._at(node)).drop(url)

@@ -74,6 +74,7 @@ FIRST = "log.events"  # every other distributed table lies beside it
 _DISTRIBUTED = """/* citus.distributed */
     select exists (select from pg_dist_partition where logicalrelid = 'log.events'::regclass)"""
 
+# A table that names a reference table is known to Citus already, and lies on the coordinator alone.
 _TO_SPREAD = """/* citus.to_spread */
     select nspname || '.' || relname, nspname <> 'registry' and exists (
       select from pg_attribute where attrelid = pg_class.oid and attname = 'app_key' and not attisdropped
@@ -82,7 +83,9 @@ _TO_SPREAD = """/* citus.to_spread */
     join pg_namespace on pg_namespace.oid = relnamespace
     where nspname in ('registry', 'log', 'ledger') and relkind in ('r', 'p') and not relispartition
       and relname <> 'schema_migrations'
-      and not exists (select from pg_dist_partition where logicalrelid = pg_class.oid)
+      and not exists (
+        select from pg_dist_partition where logicalrelid = pg_class.oid and (partmethod = 'h' or repmodel = 't')
+      )
     order by pg_class.oid"""
 
 
