@@ -118,7 +118,9 @@ def test_a_later_table_is_distributed_by_a_plain_migration(where: Server) -> Non
 
 # --- what it takes
 
-SAMPLES = [text for text in texts() if text.name not in OF_SQLITE and not text.name.startswith("citus.")]
+# Of some values PostgreSQL learns the type only as they are sent: arrays, and a choice of two numbers.
+UNTYPED = {text.name for text in texts() if "unnest($" in text.sql} | {"removal.visitors"}
+SAMPLES = [text for text in texts() if text.name not in OF_SQLITE | UNTYPED]
 
 
 def test_every_statement_of_the_store_is_taken(where: Server) -> None:
