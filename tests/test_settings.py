@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from store.endpoint import Allowed
 from store.database import Server
+from store.endpoint import Allowed
 from store.errors import ConfigError
 from store.settings import Settings, load
 

@@ -70,7 +70,8 @@ async def _fill(settings: Settings) -> str:
     """Partners, apps, destinations and a token for the back end; what is there already stays."""
     now = time.time_ns() // 1_000_000
     vault = Vault(settings.secret_key)
-    await migrate_all(settings.where)
+    if settings.database_url is not None:
+        await migrate_all(settings.where)
     start = await head_or_zero(settings.where)
     async with await open_writer(settings.where, "registry") as db:
         known = {app.app_key for app in await registry.apps(db)}
