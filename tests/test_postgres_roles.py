@@ -1,9 +1,11 @@
 """The roles on a server, by attack: what each may not do, and that a partner's connection sees that partner's rows."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from selftest.cluster import Cluster, Databases
 from store.database import NATURES, Database, Server, migrate_all, open_reader, open_writer
 from store.errors import ConfigError, StoreUnavailable
 from store.postgres import roles
+from store.postgres.connection import connect
 
 APPS = {"owner": ["com.owner.charts", "com.owner.boards"], "stranger": ["com.stranger.notes"]}
 # What a column's check allows.
@@ -169,6 +172,19 @@ def test_the_collector_can_write_neither_ledger_nor_registry_and_change_no_event
 )
 def test_the_exporter_can_write_neither_log_nor_registry(server: Server, statement: str) -> None:
     assert refused(server, "footfall_exporter", statement)
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("footfall_operator", "update registry.audit set actor = 'somebody else'"),
+        ("footfall_operator", "delete from registry.audit"),
+        ("footfall_exporter", "update ledger.receipts set document = ''"),
+        ("footfall_exporter", "delete from ledger.receipts"),
+    ],
+)
+def test_what_was_audited_or_signed_stays_as_it_is(server: Server, role: str, statement: str) -> None:
+    assert refused(server, role, statement)
 
 
 @pytest.mark.parametrize("statement", [STORED, BOOKED, "select * from log.events", "select * from ledger.cursors"])
@@ -360,6 +376,40 @@ def test_a_wall_with_a_gap_is_noticed_before_anything_is_read(server: Server, br
     assert seen(server, "owner")["log.visitors"] == set(APPS["owner"])
 
 
+# --- what is told of them
+
+WORDS = ["select", "insert", "update", "delete"]
+
+
+def told(line: str) -> tuple[str, list[str]]:
+    """A table of the page and what each role may do with it, without what stands in brackets."""
+    name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+    return name.strip("`"), cells
+
+
+def test_the_page_of_the_database_tells_every_right(server: Server) -> None:
+    page = (Path(__file__).parents[1] / "docs/reference/database.md").read_text()
+    listed = dict(told(line) for line in page.splitlines() if re.match(r"\| `(registry|log|ledger)\.", line))
+    connection = connect(server, "public", None, read_only=False)
+    granted = roles.rights(connection)
+    there = [table for nature in NATURES for table in roles.tables_of(connection, nature)]
+    connection.close()
+    assert listed.keys() == {f"{table.nature}.{table.name}" for table in there}
+    for name, cells in listed.items():
+        for role, cell in zip(roles.ALL, cells, strict=True):
+            may = {(right.privilege, right.column) for right in granted if (right.role, right.name) == (role, name)}
+            whole = ", ".join(word for word in WORDS if (word, "") in may)
+            parts = {column for _, column in may if column}
+            assert cell == (whole if not parts else "select, without its [secrets](#the-wall-between-partners)"), name
+
+
+def test_the_page_of_the_database_names_every_secret_column() -> None:
+    page = (Path(__file__).parents[1] / "docs/reference/database.md").read_text()
+    for table, columns in roles.SECRETS.items():
+        assert f"`registry.{table}`" in page
+        assert columns <= set(re.findall(r"`(\w+)`", page))
+
+
 # --- users
 
 
@@ -471,6 +521,13 @@ def test_who_owns_the_database_and_may_make_roles_does_everything_with_one_user_
     opens(open_writer(one, "log"))
     opens(open_writer(one, "registry"))
     assert seen(one, "owner")["log.events"] == set(APPS["owner"])
+
+
+def test_tables_are_spread_only_where_there_is_citus(bare: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the extension citus is not in this database"):
+        asyncio.run(migrate_all(Server(bare.database()), distribute=True))
+    with pytest.raises(ConfigError, match="set FOOTFALL_DATABASE_URL"):
+        asyncio.run(migrate_all(tmp_path, distribute=True))
 
 
 def test_two_databases_of_a_server_can_be_made_at_once(bare: Cluster) -> None:
