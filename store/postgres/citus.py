@@ -65,8 +65,8 @@ def distribute(connection: Connection) -> None:
                 raw.execute("select create_distributed_table(%s, 'app_key', colocate_with => %s)", (name, beside))
             else:
                 raw.execute("select create_reference_table(%s)", (name,))
-    for name, _ in spread:
-        raw.execute("select truncate_local_data_after_distributing_table(%s)", (name,))
+        for name, _ in spread:
+            raw.execute("select truncate_local_data_after_distributing_table(%s)", (name,))
 
 
 FIRST = "log.events"  # every other distributed table lies beside it
