@@ -202,10 +202,9 @@ def _take(connection: Connection, role: str, server: Server) -> None:
             raw.execute(f"set role {role}")
     except psycopg.errors.InvalidParameterValue:
         raise StoreUnavailable(f"{server}: there is no role {role} yet: run `footfall migrate`") from None
-    except psycopg.errors.InsufficientPrivilege as error:
-        user = raw.info.user
-        said = f"the user {user} is not in {role}: grant {role} to {user}"
-        raise ConfigError(f"{server}: {error.diag.message_hint or said}; see docs/how-to/grow.md") from None
+    except psycopg.errors.InsufficientPrivilege:
+        said = f"the user {raw.info.user} is not in {role}: grant {role} to {raw.info.user}"
+        raise ConfigError(f"{server}: {said}; see docs/how-to/grow.md") from None
 
 
 def _refused(error: psycopg.Error, server: Server) -> Exception:

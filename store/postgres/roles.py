@@ -24,15 +24,14 @@ COLLECTOR, EXPORTER, OPERATOR = WRITERS["log"], WRITERS["ledger"], WRITERS["regi
 ALL = (COLLECTOR, EXPORTER, OPERATOR, READER, PORTAL)
 BOOKS = "schema_migrations"
 _EVERYTHING = ("select", "insert", "update", "delete")
-# What a table's own writer may do, where that is not everything. Nothing in the log changes, but for what is counted or
-# last seen there; what was audited or signed stays as it is.
+# What a table's own writer may do, where that is not everything, or in the log not just to read. Nothing in the log
+# changes, but for what is counted or last seen there; what was audited or signed stays as it is.
 _LESS: dict[str, tuple[str, ...]] = {
     "events": ("select", "insert"),
     "message_ids": ("select", "insert"),
     "rejections": ("select", "insert"),
     "visitors": ("select", "insert", "update"),
     "door_tallies": ("select", "insert", "update"),
-    "removed": ("select",),
     "audit": ("select", "insert"),
     "receipts": ("select", "insert"),
 }
@@ -124,7 +123,7 @@ def _of_table(table: Table) -> Iterator[Right]:
         yield from (Right(role, "select", "table", name) for role in ALL)
         return
     yield Right(READER, "select", "table", name)
-    may = _LESS.get(table.name, _EVERYTHING)
+    may = _LESS.get(table.name, ("select",) if table.nature == "log" else _EVERYTHING)
     yield from (Right(WRITERS[table.nature], privilege, "table", name) for privilege in may)
     if condition(table.columns) is None:
         return
