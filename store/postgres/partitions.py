@@ -54,12 +54,24 @@ def prepare(connection: Connection) -> list[Partition]:
     width = max(LEAST, _events_of_a_day(connection))
     made = []
     for _ in range(AHEAD - ahead + (not there)):
-        partition = Partition(f"events_{end}", end, end + width)
-        connection.execute(
-            f"create table log.{partition.name} partition of log.events for values from ({end}) to ({end + width})"
-        )
-        made.append(partition)
+        made.append(_make(connection, end, width))
         end += width
+    return made
+
+
+def cover(connection: Connection, first: int, last: int, width: int) -> None:
+    """Have partitions for events with these seqs, which come with their seqs from elsewhere; none is there yet past
+    the last partition."""
+    begin = max([first, *(partition.end for partition in partitions(connection))])
+    for each in range(begin, last + 1, width):
+        _make(connection, each, width)
+
+
+def _make(connection: Connection, first: int, width: int) -> Partition:
+    made = Partition(f"events_{first}", first, first + width)
+    connection.execute(
+        f"create table log.{made.name} partition of log.events for values from ({made.first}) to ({made.end})"
+    )
     return made
 
 
