@@ -26,7 +26,7 @@ class Directory:
         self._db = db
         self._apps: dict[str, App] = {}
         self._tokens: dict[str, Token] = {}
-        self._version = -1
+        self._version = ""
         self._looked_at = 0.0
         self._looking = asyncio.Lock()  # who asks while somebody looks waits for what that one sees
         self._task: asyncio.Task[None] | None = None

@@ -20,18 +20,17 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from exporter import segment
+from exporter import finding, segment
 from exporter.elsewhere import elsewhere
+from exporter.finding import Backlog
 from exporter.mapping import Mapper
 from exporter.receipt import Signer, make_receipts
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_SECONDS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
-from store import destinations, ids, ledger, log, registry, removal, runs
+from store import ids, ledger, log, registry, runs
 from store.database import Database, exists, open_reader, open_writer
-from store.destinations import Course
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.ledger import Cursor, Fate, Passage
-from store.registry import App
 from store.secrets import Vault
 from store.settings import Settings
 
@@ -143,41 +142,28 @@ async def _find_work(
     """What has a backlog, in an order that differs from run to run, so that nobody is always last."""
     if only is not None:
         await registry.app(registry_db, only)
-    courses = [course for course in await destinations.courses(registry_db) if only in (None, course.app_key)]
-    apps = {app.app_key: app for app in await registry.apps(registry_db)}  # read after what refers to them
     now = _now()
+    settled = shipping.settled = await log.settled(log_db)
+    if report.dry_run:
+        backlogs = await finding.peek(registry_db, log_db, ledger_db, settled)
+    else:
+        backlogs = await finding.find(registry_db, log_db, ledger_db, settled, now)
+    backlogs = [backlog for backlog in backlogs if only in (None, backlog.app.app_key)]
     if not report.dry_run:
-        asked = [msgspec.structs.astuple(intent) for intent in await destinations.intents(registry_db)]
-        await ledger.carry_out(ledger_db, asked, now)
-        gone = await removal.removed_up_to(log_db)
-        begins = [(c.app_key, c.course_id, max(c.start_seq, gone.get(c.app_key, 0))) for c in courses]
-        await ledger.begin(ledger_db, begins)
-        await _expire(settings, log_db, ledger_db, courses, report, now)
-    shipping.settled = await log.settled(log_db)
-    cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db, 0, shipping.settled)
-    released: dict[tuple[str, str], list[int]] = {}
-    for held in await ledger.parked(ledger_db, released=True):
-        released.setdefault((held.app_key, held.destination_id), []).append(held.seq)
+        backlogs = await _expire(settings, log_db, ledger_db, backlogs, report, now)
     vault = Vault(settings.secret_key)
     found: list[Work] = []
     unreadable: ConfigError | None = None
-    for course in courses:
-        keys = course.app_key, course.course_id
-        cursor = cursors.get(keys, Cursor(*keys, course.start_seq, course.start_seq))
-        waiting = released.get(keys, [])
-        if (
-            min(heads.get(course.app_key, 0), log.NO_END if course.last_seq is None else course.last_seq) <= cursor.seq
-            and not waiting
-        ):
-            continue
-        shipped = Shipped(course.app_key, course.course_id)
+    for backlog in backlogs:
+        health = backlog.cursor.health
+        shipped = Shipped(backlog.app.app_key, backlog.course.course_id)
         report.destinations.append(shipped)
-        if cursor.health.not_before > now:
-            why = f"paused: {cursor.health.tripped}" if cursor.health.tripped else "asked to be left alone"
-            shipping.defer(shipped, f"{why} for {(cursor.health.not_before - now) // 1_000} s more")
+        if health.not_before > now:
+            why = f"paused: {health.tripped}" if health.tripped else "asked to be left alone"
+            shipping.defer(shipped, f"{why} for {(health.not_before - now) // 1_000} s more")
             continue
         try:
-            found.append(_begin(settings, apps[course.app_key], course, vault, cursor, shipped, waiting))
+            found.append(_begin(settings, backlog, vault, shipped))
         except ConfigError as error:
             unreadable = error
             shipping.defer(shipped, str(error))
@@ -188,35 +174,45 @@ async def _find_work(
 
 
 async def _expire(
-    settings: Settings, log_db: Database, ledger_db: Database, courses: Sequence[Course], report: Report, now: int
-) -> None:
-    """Move every cursor past what is older than events are kept, and count it: it will be removed unsent."""
-    oldest = await log.seq_before(log_db, now - settings.retention_days * DAY_MS)
-    cursors, heads = await ledger.cursors(ledger_db), await log.heads(log_db, 0, await log.settled(log_db))
-    for course in courses:
-        cursor = cursors[course.app_key, course.course_id]
-        up_to = min(oldest, heads.get(course.app_key, 0), log.NO_END if course.last_seq is None else course.last_seq)
-        if cursor.seq >= up_to:
-            continue
-        counted = await log.counts(log_db, course.app_key, cursor.seq, up_to)
-        fates: Counter[Fate] = Counter()
-        for hour, suppressed, n in counted:
-            fates[Fate(hour, "suppressed", suppressed) if suppressed else Fate(hour, "expired", "retention")] += n
-        began = await ledger_db.now()
-        until = began + round(LEASE_SECONDS * 1_000)
-        if await ledger.lease(ledger_db, course.app_key, course.course_id, report.run, began, until) == cursor:
-            await ledger.move(ledger_db, cursor, report.run, Passage(up_to, fates), now)
-        await ledger.release(ledger_db, report.run, (course.app_key, course.course_id))
+    settings: Settings, log_db: Database, ledger_db: Database, backlogs: Sequence[Backlog], report: Report, now: int
+) -> list[Backlog]:
+    """Move every cursor past what is older than events are kept, and count it: it will be removed unsent. What is
+    left."""
+    oldest = await log.seq_before(log_db, now - settings.retention_days * DAY_MS) if backlogs else 0
+    left = []
+    for backlog in backlogs:
+        cursor, up_to = backlog.cursor, min(oldest, backlog.up_to)
+        if cursor.seq < up_to:
+            counted = await log.counts(log_db, cursor.app_key, cursor.seq, up_to)
+            fates: Counter[Fate] = Counter()
+            for hour, suppressed, n in counted:
+                fates[Fate(hour, "suppressed", suppressed) if suppressed else Fate(hour, "expired", "retention")] += n
+            if await _move(ledger_db, cursor, report.run, Passage(up_to, fates), now):
+                cursor = msgspec.structs.replace(cursor, seq=up_to)
+        if cursor.seq < backlog.up_to or backlog.released:
+            left.append(backlog._replace(cursor=cursor))
+    return left
 
 
-def _begin(
-    settings: Settings, app: App, course: Course, vault: Vault, cursor: Cursor, shipped: Shipped, released: list[int]
-) -> Work:
+async def _move(ledger_db: Database, cursor: Cursor, run: str, passage: Passage, now: int) -> bool:
+    """Whether no other run has the course, or has moved it since."""
+    began = await ledger_db.now()
+    until = began + round(LEASE_SECONDS * 1_000)
+    held = await ledger.lease(ledger_db, cursor.app_key, cursor.destination_id, run, began, until)
+    if held == cursor:
+        await ledger.move(ledger_db, cursor, run, passage, now)
+    if held is not None:
+        await ledger.release(ledger_db, run, (cursor.app_key, cursor.destination_id))
+    return held == cursor
+
+
+def _begin(settings: Settings, backlog: Backlog, vault: Vault, shipped: Shipped) -> Work:
     """A course whose breaker is open is sent one event first, and is left alone again when that fails."""
+    app, course, cursor = backlog.app, backlog.course, backlog.cursor
     d = course.destination
     key, host = vault.decrypt(d.segment_write_key), d.url or settings.segment_url(d.region)
     mapper = Mapper(app, d, settings.event_prefix, course.ids_from)
-    work = Work(app, course, mapper, host, key, cursor, shipped, ready=[], splits=[], released=released)
+    work = Work(app, course, mapper, host, key, cursor, shipped, ready=[], splits=[], released=backlog.released)
     if d.url:
         work.send = elsewhere(settings.allowed_destinations).send
     if cursor.health.tripped:

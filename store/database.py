@@ -9,7 +9,7 @@ thread, so that it costs one change of threads and is the same on both engines.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +113,13 @@ class Database(ABC):
     async def now(self) -> int:
         """The time by the clock that all who share this database share, epoch milliseconds."""
 
+    async def each(self, select: str, column: str, of: Collection[str] | None, order: str = "") -> list[Row]:
+        """The rows of a select without a condition, all of them or those with certain values in one column, value by
+        value."""
+        if of is None:
+            return await self.all(f"{select}\n{order}")
+        return await self.run(_each, f"{select}\nwhere {column} = ?\n{order}", of)
+
     async def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
         rows = await self.all(sql, values)
         return rows[0] if rows else None
@@ -121,6 +128,10 @@ class Database(ABC):
         """The first column of the first row; None when there is no row."""
         row = await self.one(sql, values)
         return None if row is None else row[0]
+
+
+def _each(connection: Connection, sql: str, values: Collection[str]) -> list[Row]:
+    return [tuple(row) for value in sorted(values) for row in connection.execute(sql, (value,))]
 
 
 async def open_writer(where: Where, nature: str) -> Database:

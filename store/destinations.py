@@ -6,7 +6,7 @@ A course is what the exporter ships: a destination's live events, or a replay. E
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 import msgspec
@@ -93,26 +93,24 @@ class Intent(msgspec.Struct, frozen=True):
     seq: int
 
 
-async def destinations(db: Database) -> list[Destination]:
-    """All that there ever were, the replaced and removed ones too, by app and name."""
-    rows = await db.all(
-        f"""/* destinations.all */
-        select {_COLUMNS}
-        from destinations
-        order by app_key, name, created_at"""  # noqa: S608 - our own column names
-    )
+async def destinations(db: Database, of: Collection[str] | None = None) -> list[Destination]:
+    """All that there ever were, the replaced and removed ones too, by app and name; only those of some apps."""
+    rows = await db.each(_ALL, "app_key", of, "order by app_key, name, created_at")
     names = Destination.__struct_fields__
     return [msgspec.convert(dict(zip(names, row, strict=True)), Destination, strict=False) for row in rows]
 
 
-async def active(db: Database) -> list[Destination]:
+_ALL = f"/* destinations.all */ select {_COLUMNS} from destinations"  # noqa: S608 - our own column names
+
+
+async def active(db: Database, of: Collection[str] | None = None) -> list[Destination]:
     """Those that take live events."""
-    return [found for found in await destinations(db) if found.active]
+    return [found for found in await destinations(db, of) if found.active]
 
 
 async def destination(db: Database, app_key: str, name: str = MAIN) -> Destination | None:
     """The one of that name that takes the app's live events."""
-    return next((found for found in await active(db) if (found.app_key, found.name) == (app_key, name)), None)
+    return next((found for found in await active(db, [app_key]) if found.name == name), None)
 
 
 def same_key(d: Destination, live: Iterable[Destination]) -> list[str]:
@@ -132,13 +130,13 @@ async def named(db: Database, app_key: str, name: str) -> Destination:
     return found
 
 
-async def courses(db: Database, replaced: bool = False) -> list[Course]:
-    """Everything that is to be shipped: live events first, then replays in the order in which they were asked for;
-    with `replaced`, also what no longer is."""
-    there = await destinations(db) if replaced else await active(db)
+async def courses(db: Database, replaced: bool = False, of: Collection[str] | None = None) -> list[Course]:
+    """Everything that is to be shipped, or what is of some apps: live events first, then replays in the order in which
+    they were asked for; with `replaced`, also what no longer is."""
+    there = await destinations(db, of) if replaced else await active(db, of)
     found = [Course(d.destination_id, d, d.destination_id, d.start_seq) for d in there]
     by_id = {d.destination_id: d for d in there}
-    for replay in await replays(db):
+    for replay in await replays(db, of):
         if replay.destination_id in by_id and (replaced or not replay.cancelled):
             d = by_id[replay.destination_id]
             ids_from = replay.replay_id if replay.new_ids else d.destination_id
@@ -146,15 +144,15 @@ async def courses(db: Database, replaced: bool = False) -> list[Course]:
     return found
 
 
-async def replays(db: Database) -> list[Replay]:
-    """Every replay that was ever asked for, in order."""
-    rows = await db.all(
-        """/* destinations.replays */
-        select app_key, replay_id, destination_id, first_seq, last_seq, new_ids, cancelled
-        from replays
-        order by replay_id"""
-    )
+async def replays(db: Database, of: Collection[str] | None = None) -> list[Replay]:
+    """Every replay that was ever asked for, in order; only those of some apps."""
+    rows = await db.each(_REPLAYS, "app_key", of, "order by replay_id")
     return [Replay(a, r, d, first, last, bool(new), bool(off)) for a, r, d, first, last, new, off in rows]
+
+
+_REPLAYS = """/* destinations.replays */
+    select app_key, replay_id, destination_id, first_seq, last_seq, new_ids, cancelled
+    from replays"""
 
 
 async def set_destination(

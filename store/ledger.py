@@ -7,7 +7,7 @@ one transaction. A crash in between sends the same events again under the same i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -100,6 +100,54 @@ async def cursors(db: Database) -> dict[tuple[str, str], Cursor]:
         from cursors"""  # noqa: S608 - our own column names
     )
     return {(row[0], row[1]): Cursor(row[0], row[1], row[2], row[3], Health(*row[4:])) for row in rows}
+
+
+async def some_cursors(db: Database, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Cursor]:
+    """The cursors of these courses, by app and course."""
+    return await db.run(_some_cursors, list(keys))
+
+
+def _some_cursors(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Cursor]:
+    found = {}
+    for each in keys:
+        for start_seq, seq, *health in connection.execute(_CURSOR, each):
+            found[each] = Cursor(*each, start_seq, seq, Health(*health))
+    return found
+
+
+async def behind(db: Database) -> dict[tuple[str, str], tuple[Cursor, int]]:
+    """The cursors that something may wait for, each with the newest seq that was seen of its app."""
+    rows = await db.all(
+        f"""/* ledger.behind */
+        select app_key, destination_id, start_seq, seq, newest_seq, {_HEALTH}
+        from cursors
+        where newest_seq > seq"""  # noqa: S608 - our own column names
+    )
+    return {(a, d): (Cursor(a, d, start, seq, Health(*health)), newest) for a, d, start, seq, newest, *health in rows}
+
+
+async def seen(db: Database) -> dict[str, str]:
+    """How far the runs have looked."""
+    return dict(await db.all("/* ledger.seen */ select name, value from seen"))
+
+
+async def notice(db: Database, heads: Mapping[str, int], looked: Mapping[str, str]) -> None:
+    """Note the newest seq of apps, and how far was looked."""
+    await db.atomic(_notice, heads, looked)
+
+
+def _notice(connection: Connection, heads: Mapping[str, int], looked: Mapping[str, str]) -> None:
+    connection.executemany(_NEWEST, [(seq, app_key, seq) for app_key, seq in sorted(heads.items())])
+    connection.executemany(_SEEN, sorted(looked.items()))
+
+
+_NEWEST = "/* ledger.newest */ update cursors set newest_seq = ? where app_key = ? and newest_seq < ?"
+
+_SEEN = """/* ledger.see */
+    insert into seen (name, value)
+    values (?, ?)
+    on conflict (name) do update
+    set value = excluded.value"""
 
 
 async def begin(db: Database, destinations: Sequence[tuple[str, str, int]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -188,6 +188,17 @@ async def heads(db: Database, after: int = 0, up_to: int = NO_END) -> dict[str, 
     """The newest seq, up to `up_to`, of every app that has events past `after`."""
     rows = await db.all(_HEADS[db.engine], (after, up_to))
     return dict(rows)
+
+
+async def heads_of(db: Database, app_keys: Collection[str], up_to: int) -> dict[str, int]:
+    """The newest seq, up to `up_to`, of each of these apps that has events."""
+    return await db.run(_heads_of, app_keys, up_to)
+
+
+def _heads_of(connection: Connection, app_keys: Collection[str], up_to: int) -> dict[str, int]:
+    sql = "/* log.head_of */ select max(seq) from events where app_key = ? and seq <= ?"
+    heads = {app_key: connection.execute(sql, (app_key, up_to)).fetchone()[0] for app_key in app_keys}
+    return {app_key: seq for app_key, seq in heads.items() if seq is not None}
 
 
 async def tails(db: Database, up_to: int) -> dict[str, int]:

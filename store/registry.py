@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets as random
 import uuid
+from collections.abc import Collection
 
 import msgspec
 
@@ -73,21 +74,20 @@ async def add_app(db: Database, now: int, app_key: str, partner_key: str, plugin
     return await app(db, app_key)
 
 
-async def apps(db: Database) -> list[App]:
-    rows = await db.all(
-        """/* registry.apps */
-        select app_key, apps.partner_key, partner_id, plugin_id, apps.name, guid, ingest_key
-        from apps join partners on partners.partner_key = apps.partner_key
-        order by app_key"""
-    )
-    return [App(*row) for row in rows]
+async def apps(db: Database, of: Collection[str] | None = None) -> list[App]:
+    """By key; only some of them."""
+    return [App(*row) for row in await db.each(_APPS, "apps.app_key", of, "order by app_key")]
+
+
+_APPS = """/* registry.apps */
+    select app_key, apps.partner_key, partner_id, plugin_id, apps.name, guid, ingest_key
+    from apps join partners on partners.partner_key = apps.partner_key"""
 
 
 async def app(db: Database, app_key: str) -> App:
     """Raises ConfigError when there is no such app."""
-    for found in await apps(db):
-        if found.app_key == app_key:
-            return found
+    for found in await apps(db, [app_key]):
+        return found
     raise ConfigError(f"there is no app {app_key}: add it with `footfall app add`")
 
 
@@ -120,9 +120,13 @@ async def tokens(db: Database) -> list[Token]:
     return [Token(digest, name, frozenset(scopes.split())) for digest, name, scopes in rows]
 
 
-async def version(db: Database) -> int:
-    """Goes up with every change of the registry."""
-    value: int = await db.value("/* registry.version */ select n from revision")
+async def version(db: Database) -> str:
+    """Changes with every change of the registry, and is another when an older registry was put back and changed."""
+    value: str = await db.value(
+        """/* registry.version */
+        select n || ' ' || coalesce((select max(audit_id) from audit), '')
+        from revision"""
+    )
     return value
 
 
