@@ -20,16 +20,16 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from store import balance, log
-from store.database import Database, Row, Server, exists, open_reader
+from store.database import NATURES, Database, Row, Server, exists, missing, open_reader
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.event import COLUMNS
-from store.postgres import copying, migrating
+from store.postgres import copying
 from store.postgres.connection import Connection
 from store.postgres.copying import EVENTS, Block, CopyFailed, Sum, summed
 from store.postgres.partitions import LEAST
 from store.removal import DAY_MS, undisturbed
 from store.settings import database_url
-from store.sqlite.database import FILES, WAL, WriterLock
+from store.sqlite.database import FILES, GIVEN_UP, WAL, WriterLock, give_up, given_up
 
 BLOCK_ROWS = 10_000
 BLOCK_BYTES = 16_000_000  # of details
@@ -126,10 +126,11 @@ async def copy(data_dir: Path, server: Server, now: int, tell: Callable[[int, in
     Raises ConfigError when the server's database is not for this copy, Busy when another copy goes there,
     StoreUnavailable when a database is not there or not of this version, CopyFailed when the copy is not good.
     """
-    await _check_migrated(server)
+    await _check_version(data_dir, server)
     async with AsyncExitStack() as stack:
         registry_db = await stack.enter_async_context(await open_reader(data_dir, "registry"))
         log_db = await stack.enter_async_context(await open_reader(data_dir, "log"))
+        _check_not_elsewhere(data_dir, server)
         await stack.enter_async_context(undisturbed(data_dir))
         source = await _source(registry_db)
         to = stack.enter_context(copying.reach(server))
@@ -147,15 +148,27 @@ async def copy(data_dir: Path, server: Server, now: int, tell: Callable[[int, in
         readers = {"registry": registry_db, "log": log_db}
         if exists(data_dir, "ledger"):
             readers["ledger"] = await stack.enter_async_context(await open_reader(data_dir, "ledger"))
-        tables = await work.rest(server, readers, now)
+        with to.raw.transaction():
+            tables = await work.rest(server, readers, now)
+            give_up(data_dir, str(server))  # at the last moment: it stays also when nobody can say what a commit did
         return Copied(True, work.last, 0, "", work.mender.mended, tables)
 
 
-async def _check_migrated(server: Server) -> None:
-    if any((await migrating.missing(server)).values()):
+async def _check_version(data_dir: Path, server: Server) -> None:
+    for nature in NATURES:
+        if exists(data_dir, nature):
+            async with await open_reader(data_dir, nature):
+                pass
+    if any((await missing(server)).values()):
         raise StoreUnavailable(
             f"{server} is not of this version yet: run `footfall migrate` with FOOTFALL_DATABASE_URL set to it"
         )
+
+
+def _check_not_elsewhere(data_dir: Path, server: Server) -> None:
+    other = given_up(data_dir)
+    if other not in (None, str(server)):
+        raise ConfigError(f"this installation went on as {other}: if nothing works there, remove {data_dir / GIVEN_UP}")
 
 
 async def _source(registry_db: Database) -> str:
@@ -230,22 +243,17 @@ class _Copying:
         return block
 
     async def rest(self, server: Server, readers: dict[str, Database], now: int) -> list[Verified]:
-        """Copy every other table, compare all, and count the sums, in one transaction. Raises CopyFailed."""
-        with self._to.raw.transaction():
-            found = []
-            for nature, db in readers.items():
-                for table in await db.run(_tables, nature):
-                    found.append(await db.run(self._table, table))
-            found.append(await self._log_db.run(self._whole_log))
-            newest = await self._log_db.run(_newest)
-            names = [each.table for each in found]
-            await asyncio.to_thread(copying.finish, self._to, newest, names, now)
-            async with copying.Within(server, self._to) as there:
-                findings = await balance.count(there, there, there)
-            if not findings.balanced:
-                raise CopyFailed(
-                    "the copy is whole, and its sums are off: see `footfall doctor`; nothing of it is kept"
-                )
+        """Copy every other table, compare all, and count the sums, in the caller's transaction. Raises CopyFailed."""
+        found = [await self._log_db.run(self._whole_log)]
+        for nature, db in readers.items():
+            for table in await db.run(_tables, nature):
+                found.append(await db.run(self._table, table))
+        newest = await self._log_db.run(_newest)
+        await asyncio.to_thread(copying.finish, self._to, newest, [each.table for each in found], now)
+        async with copying.Within(server, self._to) as there:
+            findings = await balance.count(there, there, there)
+        if not findings.balanced:
+            raise CopyFailed("the copy is whole, and its sums are off: see `footfall doctor`; nothing of it is kept")
         return found
 
     def _table(self, source: sqlite3.Connection, table: Table) -> Verified:
