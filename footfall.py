@@ -741,7 +741,7 @@ def receipt_list(app_key: str | None, as_json: bool) -> None:
     Example: footfall receipt list --app com.acme.charts
     """
     from exporter.receipt import Document
-    from store.ledger import receipts
+    from store.receipts import receipts
 
     async def work(db: Any) -> list[Document]:
         return [msgspec.json.decode(document, type=Document) for _, document, _ in await receipts(db, app_key)]
@@ -763,7 +763,7 @@ def receipt_show(receipt_id: str) -> None:
     Example: footfall receipt show 019a5b1c-0000-7000-8000-000000000000
     """
     from exporter.receipt import Receipt
-    from store.ledger import receipts
+    from store.receipts import receipts
 
     async def work(db: Any) -> list[Receipt]:
         return [Receipt(text, signature) for found, text, signature in await receipts(db) if found == receipt_id]

@@ -11,16 +11,17 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import groupby
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from store import ids, ledger
+from store import ids, receipts
 from store.database import Database
 from store.errors import ConfigError
-from store.ledger import Receipted
+from store.receipts import Made, Receipted
 
 BEGINNING = "0" * 64
 
@@ -108,24 +109,28 @@ def document(app_key: str, course_id: str, batches: Sequence[Receipted], previou
 
 
 async def make_receipts(db: Database, signer: Signer, now: int) -> int:
-    """For every accepted batch that has none yet, also those of a run that died; how many receipts."""
+    """For every accepted batch that has none yet, also those of a run that died; how many receipts. `now` by the clock
+    that all who write the ledger share, epoch milliseconds."""
     made = 0
-    for (app_key, course_id), batches in groupby(await ledger.unreceipted(db), key=lambda b: (b.app_key, b.course_id)):
-        previous = await _last_chain(db, app_key, course_id)
-        for _, of_run in groupby(batches, key=lambda batch: batch.run_id):
-            listed = list(of_run)
-            told = document(app_key, course_id, listed, previous, now)
-            signed = signer.sign(told)
-            await ledger.add_receipt(
-                db, listed, (app_key, course_id, told.receipt, told.run, now, signed.document, signed.signature)
-            )
-            previous, made = told.chain, made + 1
+    for app_key, course_id in await receipts.courses_without(db):
+        made += await receipts.add(db, app_key, course_id, partial(_next, signer, now))
     return made
 
 
-async def _last_chain(db: Database, app_key: str, course_id: str) -> str:
-    found = await ledger.receipts(db, app_key, course_id)
-    return msgspec.json.decode(found[-1][1], type=Document).chain if found else BEGINNING
+def _next(signer: Signer, now: int, batches: Sequence[Receipted], last: str | None) -> list[Made]:
+    """The receipts that follow the last one, a run each. Their ids are in the order of the chain, also within one
+    millisecond and with a clock that was set back."""
+    before = msgspec.json.decode(last, type=Document) if last else None
+    previous, first = (before.chain, max(now, before.made_at + 1)) if before else (BEGINNING, now)
+    made = []
+    for at, (_, of_run) in enumerate(groupby(batches, key=lambda batch: batch.run_id), first):
+        listed = list(of_run)
+        told = document(listed[0].app_key, listed[0].course_id, listed, previous, at)
+        signed = signer.sign(told)
+        ids_of = [batch.batch_id for batch in listed]
+        made.append(Made(told.receipt, told.run, at, signed.document, signed.signature, ids_of))
+        previous = told.chain
+    return made
 
 
 def check(receipt: Receipt, public_key: str, message_ids: Sequence[str] = ()) -> Document:

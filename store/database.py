@@ -118,7 +118,8 @@ class Database(ABC):
         value."""
         if of is None:
             return await self.all(f"{select}\n{order}")
-        return await self.run(_each, f"{select}\nwhere {column} = ?\n{order}", of)
+        sql = f"{select}\nwhere {column} = ?\n{order}"
+        return [row for value in sorted(of) for row in await self.all(sql, (value,))]
 
     async def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
         rows = await self.all(sql, values)
@@ -128,10 +129,6 @@ class Database(ABC):
         """The first column of the first row; None when there is no row."""
         row = await self.one(sql, values)
         return None if row is None else row[0]
-
-
-def _each(connection: Connection, sql: str, values: Collection[str]) -> list[Row]:
-    return [tuple(row) for value in sorted(values) for row in connection.execute(sql, (value,))]
 
 
 async def open_writer(where: Where, nature: str) -> Database:

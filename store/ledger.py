@@ -430,64 +430,6 @@ async def attempts(db: Database, app_key: str, course_id: str, seq: int) -> list
     return [msgspec.convert(dict(zip(names, row, strict=True)), Attempt, strict=False) for row in rows]
 
 
-class Receipted(NamedTuple):
-    """An accepted batch as its receipt speaks of it; `course_id` is the destination's id or the replay's."""
-
-    app_key: str
-    course_id: str
-    run_id: str
-    batch_id: str
-    events: int
-    bytes: int
-    first_seq: int
-    last_seq: int
-    first_id: str
-    last_id: str
-    digest: str
-
-
-async def unreceipted(db: Database) -> list[Receipted]:
-    """Accepted batches that no receipt covers yet, by course and in the order in which they were sent."""
-    rows = await db.all(
-        """/* ledger.unreceipted */
-        select app_key, destination_id, run_id, batch_id, events, bytes, first_seq, last_seq, first_id, last_id, digest
-        from batches
-        where outcome = 'accepted' and receipt_id = ''
-        order by app_key, destination_id, batch_id"""
-    )
-    return [Receipted(*row) for row in rows]
-
-
-async def add_receipt(
-    db: Database, batches: Sequence[Receipted], receipt: tuple[str, str, str, str, int, str, str]
-) -> None:
-    """Keep a receipt (app, course, id, run, when, document, signature), and that it covers these batches."""
-    await db.atomic(_add_receipt, batches, receipt)
-
-
-def _add_receipt(
-    connection: Connection, batches: Sequence[Receipted], receipt: tuple[str, str, str, str, int, str, str]
-) -> None:
-    connection.execute("/* ledger.add_receipt */ insert into receipts values (?, ?, ?, ?, ?, ?, ?)", receipt)
-    sql = "/* ledger.receipted */ update batches set receipt_id = ? where app_key = ? and batch_id = ?"
-    connection.executemany(sql, [(receipt[2], batch.app_key, batch.batch_id) for batch in batches])
-
-
-async def receipts(
-    db: Database, app_key: str | None = None, course_id: str | None = None
-) -> list[tuple[str, str, str]]:
-    """(id, document, signature) of every receipt, the oldest first; only of one app, of one course."""
-    rows = await db.all(
-        """/* ledger.receipts */
-        select receipt_id, document, signature
-        from receipts
-        where (cast(? as text) is null or app_key = ?) and (cast(? as text) is null or destination_id = ?)
-        order by receipt_id""",
-        (app_key, app_key, course_id, course_id),
-    )
-    return [(receipt_id, document, signature) for receipt_id, document, signature in rows]
-
-
 async def forget_attempts(db: Database, before: int) -> int:
     """Remove attempts that ended before that moment, epoch milliseconds; how many. The tallies stay."""
     return await db.atomic(_execute, "/* ledger.forget */ delete from batches where closed_at < ?", (before,))

@@ -117,7 +117,7 @@ def test_migrations_are_applied_once_and_named(tmp_path: Path) -> None:
     assert run(migrate_all(tmp_path)) == {
         "registry": ["0001_registry", "0002_revision"],
         "log": ["0001_log", "0002_removed"],
-        "ledger": ["0001_ledger", "0002_runs"],
+        "ledger": ["0001_ledger", "0002_runs", "0003_behind"],
     }
     assert run(migrate_all(tmp_path)) == {"registry": [], "log": [], "ledger": []}
 

@@ -70,6 +70,19 @@ def test_the_receipts_of_a_run_that_died_are_made_by_the_next_one(installation: 
     assert [read(receipt).accepted for receipt in kept(installation)] == [2]
 
 
+def test_receipts_that_are_made_at_once_are_in_the_order_of_their_chain(installation: Installation) -> None:
+    for _ in range(6):
+        installation.views(1)
+        installation.export()
+    installation.ledger("delete from receipts")
+    installation.ledger("update batches set receipt_id = ''")
+    installation.export()
+    chain = BEGINNING
+    for receipt in map(read, kept(installation)):
+        assert receipt.previous == chain
+        chain = receipt.chain
+
+
 def test_a_released_event_is_in_the_receipt_of_the_run_that_sent_it(installation: Installation) -> None:
     installation.views(1)
     installation.export(send=installation.replies(Reply(400, "no")))
