@@ -23,6 +23,7 @@ from store import balance, log
 from store.database import NATURES, Database, Row, Server, exists, missing, open_reader
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.event import COLUMNS
+from store.log import NO_END
 from store.postgres import copying
 from store.postgres.connection import Connection
 from store.postgres.copying import EVENTS, Block, CopyFailed, Sum, summed
@@ -208,13 +209,16 @@ class _Copying:
         width = await self._log_db.run(_width)
         for place in await self._log_db.run(_places_of_thinned, self._blocks):
             self._blocks[place] = await self._log_db.run(self._block_again, self._blocks[place], width)
-        full = True
-        while full:  # what came meanwhile is fewer every time
-            newest = await log.head(self._log_db)
-            full = newest - self.last > BLOCK_ROWS
+        ahead, before = await self._ahead(), NO_END
+        while 0 < ahead < before:  # what came meanwhile is less every time, or it comes faster than we copy
+            newest = self.last + ahead
             while self.last < newest:
                 self._blocks.append(await self._log_db.run(self._block, newest, width))
                 self._tell(self.last, newest)
+            ahead, before = await self._ahead(), ahead
+
+    async def _ahead(self) -> int:
+        return await log.head(self._log_db) - self.last
 
     def _block(self, log: sqlite3.Connection, up_to: int, width: int) -> Block:
         """The next block, of a bounded size."""
