@@ -26,7 +26,7 @@ from store.event import COLUMNS
 from store.log import NO_END
 from store.postgres import copying
 from store.postgres.connection import Connection
-from store.postgres.copying import EVENTS, Block, CopyFailed, Sum, summed
+from store.postgres.copying import EVENTS, SEQ, Block, CopyFailed, Sum, summed
 from store.postgres.partitions import LEAST
 from store.removal import DAY_MS, undisturbed
 from store.settings import database_url
@@ -37,7 +37,7 @@ BLOCK_BYTES = 16_000_000  # of details
 MOST_PARTITIONS = 400  # of what is copied: with many more the server takes long to plan
 # What is said in place of a column, or of one that SQLite's table does not have.
 _SAID = {"door_tallies": {"slot": "0"}, "cursors": {"lease_owner": "''", "lease_until": "0"}}
-_SEQUENCES = {"events": "log.events_seq", "rejections": "log.rejections_id"}
+_SEQUENCES = {"events": SEQ, "rejections": "log.rejections_id"}
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -253,7 +253,8 @@ class _Copying:
             for table in await db.run(_tables, nature):
                 found.append(await db.run(self._table, table))
         newest = await self._log_db.run(_newest)
-        await asyncio.to_thread(copying.finish, self._to, newest, [each.table for each in found], now)
+        width = await self._log_db.run(_width)
+        await asyncio.to_thread(copying.finish, self._to, newest, [each.table for each in found], width, now)
         async with copying.Within(server, self._to) as there:
             findings = await balance.count(there, there, there)
         if not findings.balanced:

@@ -28,6 +28,7 @@ LOCK = 0x466F_6F74_436F_7079  # an advisory lock: "FootCopy"
 WAIT_SECONDS = 30  # until the server has noticed that an earlier copy died
 READ_ROWS = 2_000  # at a time
 EVENTS, MESSAGE_IDS, REVISION = "log.events", "log.message_ids", "registry.revision"
+SEQ = "log.events_seq"
 _SCHEMAS = ",".join(NATURES)
 _HASHES = 1 << 256
 _ANEW = "drop it, make it anew, and run `footfall migrate` with FOOTFALL_DATABASE_URL set to it"
@@ -265,13 +266,14 @@ def read_table(to: Connection, table: str, columns: str) -> Sum:
     return summed(read(to, f"select {columns} from {table}"))
 
 
-def finish(to: Connection, newest: dict[str, int], tables: Iterable[str], now: int) -> None:
-    """Let sequences go on past what was ever taken, tell the server what its tables hold, and mark the copy complete;
-    all in the caller's transaction, but for the sequences, which never go back."""
+def finish(to: Connection, newest: dict[str, int], tables: Iterable[str], width: int, now: int) -> None:
+    """Let sequences go on past what was ever taken, make partitions for what comes, tell the server what its tables
+    hold, and mark the copy complete; all in the caller's transaction, but for the sequences, which never go back."""
     for sequence, taken in newest.items():
         if taken:
             to.execute("/* copying.sequence */ select setval(?::text::regclass, ?)", (sequence, taken))
-    partitions.prepare(to)
+    taken = newest[SEQ]
+    partitions.cover(to, taken + 1, taken + partitions.AHEAD * width, width)
     for table in tables:
         to.execute(f"/* copying.analyze */ analyze {table}")
     to.execute("/* copying.complete */ update copying.source set completed_at = ?", (now,))
