@@ -18,6 +18,7 @@ from store.postgres.connection import translated
 
 ROOT = Path(store.__file__).parent
 NAME = re.compile(r"/\* ([a-z_]+\.[a-z_]+) \*/")
+APART = ("backup.py", "copying.py")
 ON_POSTGRESQL = {"db": SimpleNamespace(engine="postgresql")}
 
 
@@ -36,8 +37,8 @@ def texts() -> list[Text]:
 
 
 def sources() -> list[Path]:
-    """The modules whose statements PostgreSQL gets."""
-    return sorted(path for path in ROOT.rglob("*.py") if "sqlite" not in path.parts)
+    """The modules whose statements PostgreSQL gets, while it may be distributed: a copy comes before that."""
+    return sorted(path for path in ROOT.rglob("*.py") if "sqlite" not in path.parts and path.name not in APART)
 
 
 def names(path: Path) -> set[str]:

@@ -18,7 +18,6 @@ from sql_texts import texts
 from starlette.testclient import TestClient
 from test_log import entry, row
 from test_postgres_roles import APPS, fill, opens, refused, seen, user
-from test_sql_lint import OF_SQLITE
 
 from collector.app import Collector
 from exporter.fake_segment.app import create_app
@@ -120,7 +119,7 @@ def test_a_later_table_is_distributed_by_a_plain_migration(where: Server) -> Non
 
 # Of some values PostgreSQL learns the type only as they are sent: arrays, and a choice of two numbers.
 UNTYPED = {text.name for text in texts() if "unnest($" in text.sql} | {"removal.visitors"}
-SAMPLES = [text for text in texts() if text.name not in OF_SQLITE | UNTYPED]
+SAMPLES = [text for text in texts() if text.name not in UNTYPED]
 
 
 def test_every_statement_of_the_store_is_taken(where: Server) -> None:

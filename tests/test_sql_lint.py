@@ -11,8 +11,6 @@ from sql_texts import Text, names, numbered, sources, texts
 
 KNOWN = tables(every_step())
 TEXTS = texts()
-# What PostgreSQL never gets, though it stands in a module of both engines.
-OF_SQLITE = {"backup.copy"}
 MANY_APPS = "a commit has events of many apps, and is one transaction"
 ONCE_A_RUN = "once in a run of the exporter"
 ONCE_A_LOOK = "for people or figures, who look once in a while"
@@ -51,7 +49,7 @@ FAN_OUT = {
 }
 
 
-@pytest.mark.parametrize("text", [text for text in TEXTS if text.name not in OF_SQLITE], ids=lambda text: text.name)
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text.name)
 def test_a_statement_is_taken_by_citus_and_asks_one_node_unless_it_is_listed(text: Text) -> None:
     problems, fans_out = judged(text.sql, KNOWN)
     assert problems == []
@@ -59,7 +57,7 @@ def test_a_statement_is_taken_by_citus_and_asks_one_node_unless_it_is_listed(tex
 
 
 def test_every_name_in_the_list_is_of_a_statement() -> None:
-    assert FAN_OUT.keys() | OF_SQLITE <= {text.name for text in TEXTS}
+    assert FAN_OUT.keys() <= {text.name for text in TEXTS}
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.name)
@@ -67,7 +65,7 @@ def test_no_statement_is_overlooked(path: Path) -> None:
     assert names(path) == {text.name for text in TEXTS if path.as_posix().endswith(text.file)}
 
 
-@pytest.mark.parametrize("path", [path for path in sources() if path.name != "backup.py"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.name)
 def test_a_statement_about_our_tables_has_a_name(path: Path) -> None:
     about = re.compile(rf"\b(from|into|update|join)\s+(\w+\.)?({'|'.join(KNOWN)})\b\s*(\(|where|set|order|$)")
     tree = ast.parse(path.read_text())
