@@ -1,9 +1,6 @@
 """The shell of the documentation, run as a reader would: the tutorial's blocks in one shell, in order, and in the shell
-that it leaves behind those of the how-to guides and of the commands' reference.
-
-How a page is marked: a ```sh block is run. A ```text block right after it is what it prints, where … stands for
-anything. A ```python block is run as a program; a ```sql block, with the file's name behind it, is asked of that
-database. Blocks of any other kind are only read.
+that it leaves behind those of the how-to guides and of the commands' reference. One guide stops what runs there: it has
+a test of its own.
 """
 
 from __future__ import annotations
@@ -11,52 +8,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import shlex
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pages import DOCS, agrees, blocks, runs
 from processes import free_port
 
-DOCS = Path(__file__).parents[1] / "docs"
 TUTORIAL = DOCS / "tutorial" / "first-partner.md"
-PAGES = [TUTORIAL, *sorted((DOCS / "how-to").glob("*.md")), DOCS / "reference" / "commands.md"]
+GROW = DOCS / "how-to" / "grow.md"
+PAGES = [TUTORIAL, *sorted({*(DOCS / "how-to").glob("*.md")} - {GROW}), DOCS / "reference" / "commands.md"]
 SECONDS = 60
-
-_FENCE = re.compile(r"^```(\w+)(?: +(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: what kind, the word behind the kind, and its text."""
-
-    page: Path
-    line: int
-    kind: str
-    word: str
-    text: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.page.stem}-{self.line}"
-
-
-def blocks(page: Path) -> list[Block]:
-    text = page.read_text()
-    return [
-        Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2] or "", found[3])
-        for found in _FENCE.finditer(text)
-    ]
-
-
-def runs(page: Path) -> list[Block]:
-    return [block for block in blocks(page) if block.kind in ("sh", "python")]
 
 
 def script(out: Path) -> str:
@@ -93,11 +60,6 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Path:
     printed = sorted(out.glob("*-[0-9]*"), key=lambda path: path.stat().st_mtime_ns)
     assert code == 0, f"{printed[-1].name} failed: {printed[-1].read_text()}"
     return out
-
-
-def agrees(printed: str, shown: str) -> bool:
-    pattern = ".*?".join(re.escape(part) for part in shown.strip().split("…"))
-    return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -11,19 +11,19 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import groupby
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from store import ids, ledger
+from store import ids, receipts
 from store.database import Database
 from store.errors import ConfigError
-from store.ledger import Receipted
+from store.receipts import Made, Receipted
 
 BEGINNING = "0" * 64
-TOGETHER = 100  # courses whose receipts are kept in one transaction
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -87,14 +87,11 @@ def chained(previous: str, digests: Iterable[str]) -> str:
     return chain.hex()
 
 
-def document(app_key: str, course_id: str, batches: Sequence[Receipted], before: Document | None, now: int) -> Document:
-    """For the accepted batches of one run of one course. Its id is past the one before in any case, whatever the clocks
-    of several exporters say: by it the last is found."""
+def document(app_key: str, course_id: str, batches: Sequence[Receipted], previous: str, now: int) -> Document:
+    """For the accepted batches of one run of one course."""
     first, last = batches[0], batches[-1]
-    previous = BEGINNING if before is None else before.chain
-    at = now if before is None else max(now, ids.moment(before.receipt) + 1)
     return Document(
-        receipt=str(ids.uuid7(at)),
+        receipt=str(ids.uuid7(now)),
         app=app_key,
         course=course_id,
         run=first.run_id,
@@ -112,28 +109,27 @@ def document(app_key: str, course_id: str, batches: Sequence[Receipted], before:
 
 
 async def make_receipts(db: Database, signer: Signer, now: int) -> int:
-    """For every accepted batch that has none yet, also those of a run that died; how many receipts."""
-
-    def make(batches: Sequence[Receipted], last: str | None) -> list[ledger.NewReceipt]:
-        return _receipts(signer, batches, last, now)
-
-    courses = await ledger.unreceipted(db)
+    """For every accepted batch that has none yet, also those of a run that died; how many receipts. `now` by the clock
+    that all who write the ledger share, epoch milliseconds."""
     made = 0
-    for at in range(0, len(courses), TOGETHER):
-        made += await ledger.add_receipts(db, courses[at : at + TOGETHER], make)
+    for app_key, course_id in await receipts.courses_without(db):
+        made += await receipts.add(db, app_key, course_id, partial(_next, signer, now))
     return made
 
 
-def _receipts(signer: Signer, batches: Sequence[Receipted], last: str | None, now: int) -> list[ledger.NewReceipt]:
-    """One for the batches of each run."""
-    before = None if last is None else msgspec.json.decode(last, type=Document)
-    made: list[ledger.NewReceipt] = []
-    for _, of_run in groupby(batches, key=lambda batch: batch.run_id):
-        covered = list(of_run)
-        told = document(covered[0].app_key, covered[0].course_id, covered, before, now)
+def _next(signer: Signer, now: int, batches: Sequence[Receipted], last: str | None) -> list[Made]:
+    """The receipts that follow the last one, a run each. Their ids are in the order of the chain, also within one
+    millisecond and with a clock that was set back."""
+    before = msgspec.json.decode(last, type=Document) if last else None
+    previous, first = (before.chain, max(now, before.made_at + 1)) if before else (BEGINNING, now)
+    made = []
+    for at, (_, of_run) in enumerate(groupby(batches, key=lambda batch: batch.run_id), first):
+        listed = list(of_run)
+        told = document(listed[0].app_key, listed[0].course_id, listed, previous, at)
         signed = signer.sign(told)
-        made.append(((told.receipt, told.run, now, signed.document, signed.signature), covered))
-        before = told
+        ids_of = [batch.batch_id for batch in listed]
+        made.append(Made(told.receipt, told.run, at, signed.document, signed.signature, ids_of))
+        previous = told.chain
     return made
 
 

@@ -112,7 +112,7 @@ async def run_once(
             if not dry_run:
                 await ledger.release(ledger_db, report.run)
         if not dry_run:
-            await make_receipts(ledger_db, Signer(Vault(settings.secret_key).receipt_seed), _now())
+            await make_receipts(ledger_db, Signer(Vault(settings.secret_key).receipt_seed), await ledger_db.now())
             await runs.end(ledger_db, report.run, _now(), sum(1 for shipped in report.destinations if shipped.deferred))
             await runs.forget(ledger_db, _now() - settings.attempt_days * DAY_MS)
     report.seconds = time.monotonic() - began

@@ -66,6 +66,8 @@ class Accounts:
 
     def __init__(self, where: Where) -> None:
         self._where = where
+        self._looked = 0  # every event up to here was seen …
+        self._heads: dict[str, int] = {}  # … and is not newer than these
         self._kept: dict[Keys, Kept] = {}
 
     async def look(self, now: int) -> Standing:
@@ -78,10 +80,12 @@ class Accounts:
             cursors = await ledger.cursors(ledger_db) if ledger_db else {}
             parked = await _parked(ledger_db) if ledger_db else {}
             attempts = await _attempts(ledger_db, now - DAY_MS) if ledger_db else {}
+            async with await open_reader(self._where, "log") as now_db:
+                settled = await log.settled(now_db)  # and only then hold still: every event up to it is there
             log_db = await enter(still(self._where, "log"))
-            look = _Look(
-                ledger_db, log_db, cursors, parked, await log.heads(log_db), await removal.removed_up_to(log_db)
-            )
+            self._heads |= await log.heads(log_db, self._looked, settled)
+            self._looked = settled
+            look = _Look(ledger_db, log_db, cursors, parked, self._heads, await removal.removed_up_to(log_db))
             before, self._kept = self._kept, {}
             accounts = []
             for d in live:

@@ -27,11 +27,6 @@ def uuid7(now_ms: int | None = None) -> uuid.UUID:
     return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
 
-def moment(text: str) -> int:
-    """The epoch milliseconds in a UUIDv7."""
-    return uuid.UUID(text).int >> 80
-
-
 def is_uuid(text: str) -> bool:
     return _UUID.match(text) is not None
 

@@ -7,7 +7,7 @@ one transaction. A crash in between sends the same events again under the same i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -429,97 +429,6 @@ async def attempts(db: Database, app_key: str, course_id: str, seq: int) -> list
         (app_key, course_id, seq, seq),
     )
     return [msgspec.convert(dict(zip(names, row, strict=True)), Attempt, strict=False) for row in rows]
-
-
-class Receipted(NamedTuple):
-    """An accepted batch as its receipt speaks of it; `course_id` is the destination's id or the replay's."""
-
-    app_key: str
-    course_id: str
-    run_id: str
-    batch_id: str
-    events: int
-    bytes: int
-    first_seq: int
-    last_seq: int
-    first_id: str
-    last_id: str
-    digest: str
-
-
-async def unreceipted(db: Database) -> list[tuple[str, str]]:
-    """The courses, in order, with accepted batches that no receipt covers yet."""
-    return await db.all(
-        """/* ledger.unreceipted */
-        select distinct app_key, destination_id
-        from batches
-        where outcome = 'accepted' and receipt_id = ''
-        order by app_key, destination_id"""
-    )
-
-
-_UNRECEIPTED_OF = f"""/* ledger.unreceipted_of */
-    select {", ".join(Receipted._fields).replace("course_id", "destination_id")}
-    from batches
-    where app_key = ? and destination_id = ? and outcome = 'accepted' and receipt_id = ''
-    order by batch_id"""  # noqa: S608 - our own column names
-
-
-# (id, run, when, document, signature), and the batches that it covers.
-NewReceipt = tuple[tuple[str, str, int, str, str], Sequence[Receipted]]
-# From the course's batches without a receipt and its last document, None before the first.
-MakeReceipts = Callable[[Sequence[Receipted], str | None], list[NewReceipt]]
-
-
-async def add_receipts(db: Database, courses: Sequence[tuple[str, str]], make: MakeReceipts) -> int:
-    """Keep what `make` makes for each of these (app, course) in order; how many receipts. Two runs that do so at once
-    for one course do it one after the other, so that its chain does not fork."""
-    return await db.atomic(_add_receipts, courses, make)
-
-
-def _add_receipts(connection: Connection, courses: Sequence[tuple[str, str]], make: MakeReceipts) -> int:
-    made = 0
-    for keys in courses:
-        connection.execute(_HOLD_COURSE, keys)
-        last = connection.execute(_LAST_RECEIPT, keys).fetchone()
-        batches = [Receipted(*row) for row in connection.execute(_UNRECEIPTED_OF, keys).fetchall()]
-        for told, covered in make(batches, last and last[0]):
-            connection.execute(_ADD_RECEIPT, (*keys, *told))
-            connection.executemany(_RECEIPTED, [(told[0], keys[0], batch.batch_id) for batch in covered])
-            made += 1
-    return made
-
-
-# Nothing changes but that the row is this transaction's until its end.
-_HOLD_COURSE = "/* ledger.hold_course */ update cursors set seq = seq where app_key = ? and destination_id = ?"
-
-_LAST_RECEIPT = """/* ledger.last_receipt */
-    select document
-    from receipts
-    where app_key = ? and destination_id = ?
-    order by receipt_id desc
-    limit 1"""
-
-_ADD_RECEIPT = """/* ledger.add_receipt */
-    insert into receipts (app_key, destination_id, receipt_id, run_id, made_at, document, signature)
-    values (?, ?, ?, ?, ?, ?, ?)"""
-
-_RECEIPTED = "/* ledger.receipted */ update batches set receipt_id = ? where app_key = ? and batch_id = ?"
-
-
-async def receipts(
-    db: Database, app_key: str | None = None, course_id: str | None = None
-) -> list[tuple[str, str, str]]:
-    """(id, document, signature) of every receipt, the oldest first; only of one app, of one course."""
-    rows = await db.all(
-        """/* ledger.receipts */
-        select receipt_id, document, signature
-        from receipts
-        where (cast(? as text) is null or app_key = ?) and (cast(? as text) is null or destination_id = ?)
-        order by receipt_id""",
-        (app_key, app_key, course_id, course_id),
-    )
-    return [(receipt_id, document, signature) for receipt_id, document, signature in rows]
 
 
 async def forget_attempts(db: Database, before: int) -> int:

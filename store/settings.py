@@ -25,6 +25,7 @@ PREFIX = "FOOTFALL_"
 SEGMENT_US = "https://api.segment.io"
 SEGMENT_EU = "https://events.eu1.segmentapis.com"
 TEST_PREFIX = "FOOTFALL_TEST"
+CREDENTIALS = {"secret_key": "secret-key", "database_url": "database-url"}  # files that systemd hands to a unit
 EXAMPLE_SECRETS = frozenset({"change-me", "changeme", "secret", "your-secret-key", "0123456789abcdef0123456789abcdef"})
 
 
@@ -136,7 +137,8 @@ def _secret(text: str) -> str:
     return "\n".join(lines)
 
 
-def _database_url(text: str) -> str:
+def database_url(text: str) -> str:
+    """A server's URL, checked. Raises ValueError that says what would be right."""
     parts = urlsplit(text.strip())
     if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
         raise ValueError("a URL such as postgresql://user@host/database, or unset for SQLite in the data directory")
@@ -145,7 +147,7 @@ def _database_url(text: str) -> str:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "data_dir": Path,
-    "database_url": _database_url,
+    "database_url": database_url,
     "secret_key": _secret,
     "public_url": _url,
     "allowed_origins": _origins,
@@ -214,8 +216,8 @@ def _text(env: Mapping[str, str], name: str) -> str | None:
     if variable in env:
         return env[variable]
     path = env.get(variable + "_FILE")
-    if path is None and name == "secret_key" and "CREDENTIALS_DIRECTORY" in env:
-        credential = Path(env["CREDENTIALS_DIRECTORY"]) / "secret-key"
+    if path is None and name in CREDENTIALS and "CREDENTIALS_DIRECTORY" in env:
+        credential = Path(env["CREDENTIALS_DIRECTORY"]) / CREDENTIALS[name]
         path = str(credential) if credential.exists() else None
     if path is None:
         return None

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,9 @@ from click.testing import CliRunner, Result
 from shipping_cast import OWNER, SECRET_KEY, Installation
 
 import footfall
-from exporter.receipt import BEGINNING, Document, Receipt, Signer, chained, check, make_receipts
+from exporter.receipt import BEGINNING, Document, Receipt, Signer, chained, check
 from exporter.verdict import Reply
-from store import ledger
-from store.database import Database, Server, migrate_all, open_writer
 from store.errors import ConfigError
-from store.ledger import Answer, Batch, Fate, Passage
 from store.secrets import Vault
 
 SIGNER = Signer(Vault(SECRET_KEY).receipt_seed)
@@ -58,36 +54,6 @@ def test_receipts_of_a_course_are_chained(installation: Installation) -> None:
     assert third.chain == chained(BEGINNING, [part.digest for each in (first, second, third) for part in each.batches])
 
 
-def test_exporters_that_end_at_once_make_one_receipt_of_a_batch(postgres_url: str) -> None:
-    where = Server(postgres_url)
-
-    async def receipts() -> list[tuple[str, str, str]]:
-        await migrate_all(where)
-        async with await open_writer(where, "ledger") as one, await open_writer(where, "ledger") as other:
-            await ledger.begin(one, [(OWNER, "main", 0)])
-            for number in (1, 2):
-                await _accepted(one, f"run {number}", number)
-            await asyncio.gather(*(make_receipts(db, SIGNER, 1_000) for db in (one, other)))
-            await _accepted(one, "run 3", 3)
-            await make_receipts(one, SIGNER, 900)  # by a clock that is behind
-            return await ledger.receipts(other)
-
-    made = [msgspec.json.decode(document, type=Document) for _, document, _ in asyncio.run(receipts())]
-    assert [(told.run, told.accepted) for told in made] == [("run 1", 5), ("run 2", 5), ("run 3", 5)]
-    assert [told.previous for told in made] == [BEGINNING, made[0].chain, made[1].chain]
-
-
-async def _accepted(db: Database, run: str, seq: int) -> None:
-    """A batch of five events that a run sent."""
-    held = await ledger.lease(db, OWNER, "main", run, 0, 60_000)
-    assert held is not None
-    await ledger.open_batch(db, OWNER, "main", Batch(f"batch {seq}", run, 1, seq, seq, 5, 100), 0)
-    answer = Answer("accepted", 200, digest="0" * 64)
-    passage = Passage(seq, Counter({Fate(0, "accepted"): 5}))
-    await ledger.close_batch(db, held, run, f"batch {seq}", answer, 0, passage)
-    await ledger.release(db, run)
-
-
 def test_what_was_not_accepted_is_in_no_receipt(installation: Installation) -> None:
     installation.views(2)
     installation.fault(status=403)
@@ -102,6 +68,19 @@ def test_the_receipts_of_a_run_that_died_are_made_by_the_next_one(installation: 
     installation.ledger("update batches set receipt_id = ''")
     installation.export()
     assert [read(receipt).accepted for receipt in kept(installation)] == [2]
+
+
+def test_receipts_that_are_made_at_once_are_in_the_order_of_their_chain(installation: Installation) -> None:
+    for _ in range(6):
+        installation.views(1)
+        installation.export()
+    installation.ledger("delete from receipts")
+    installation.ledger("update batches set receipt_id = ''")
+    installation.export()
+    chain = BEGINNING
+    for receipt in map(read, kept(installation)):
+        assert receipt.previous == chain
+        chain = receipt.chain
 
 
 def test_a_released_event_is_in_the_receipt_of_the_run_that_sent_it(installation: Installation) -> None:

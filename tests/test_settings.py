@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from store.database import Server
 from store.endpoint import Allowed
 from store.errors import ConfigError
 from store.settings import Settings, load
@@ -183,6 +184,21 @@ def test_a_file_that_is_missing_or_no_text_is_told(tmp_path: Path) -> None:
 def test_a_service_managers_credential_is_the_secret_key(tmp_path: Path) -> None:
     (tmp_path / "secret-key").write_text(KEY + "\n")
     assert load({"CREDENTIALS_DIRECTORY": str(tmp_path)}).secret_key == KEY
+
+
+def test_a_service_managers_credential_is_the_databases_url_and_weaker_than_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "database-url").write_text("postgresql://collector:hidden@db.example/footfall\n")
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path), "FOOTFALL_SECRET_KEY": KEY}
+    assert load(env).where == Server("postgresql://collector:hidden@db.example/footfall")
+    assert load(env | {"FOOTFALL_DATABASE_URL": "postgresql://localhost/other"}).where == Server(
+        "postgresql://localhost/other"
+    )
+
+
+def test_a_server_is_named_without_its_password() -> None:
+    server = Server("postgresql://collector:hidden@db.example:5433/footfall")
+    assert str(server) == "PostgreSQL at db.example:5433/footfall"
+    assert "hidden" not in repr(server)
 
 
 def test_a_credentials_directory_without_ours_changes_nothing(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from collector.demo.pages import Demo, routes
 from collector.demo.people import PEOPLE
 from collector.server import serve
 from store import destinations, registry
-from store.database import Database, open_writer
+from store.database import Database, migrate_all, open_writer
 from store.errors import ConfigError, StoreUnavailable
 from store.log import head_or_zero
 from store.secrets import Vault, derived
@@ -70,6 +70,8 @@ async def _fill(settings: Settings) -> str:
     """Partners, apps, destinations and a token for the back end; what is there already stays."""
     now = time.time_ns() // 1_000_000
     vault = Vault(settings.secret_key)
+    if settings.database_url is not None:
+        await migrate_all(settings.where)
     start = await head_or_zero(settings.where)
     async with await open_writer(settings.where, "registry") as db:
         known = {app.app_key for app in await registry.apps(db)}
@@ -98,6 +100,8 @@ def _start(*command: str, settings: Settings) -> subprocess.Popen[bytes]:
         "FOOTFALL_SEGMENT_URL_US": settings.segment_url_us,
         "FOOTFALL_SEGMENT_URL_EU": settings.segment_url_eu,
     }
+    if settings.database_url is not None:
+        environment["FOOTFALL_DATABASE_URL"] = settings.database_url
     return subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-m", "footfall", *command],
         env=environment,
