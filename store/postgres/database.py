@@ -10,20 +10,23 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, LiteralString, ParamSpec, TypeVar
 
 import psycopg
 
 from store.database import Database, Engine, Row, Server
 from store.errors import StoreUnavailable
 from store.migrations import steps
+from store.postgres import citus
 from store.postgres.connection import Connection, connect, may_try_again, told
+from store.postgres.wall import stand_for
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 WRITERS = {"registry": "footfall_operator", "log": "footfall_collector", "ledger": "footfall_exporter"}
 READER, PORTAL = "footfall_reader", "footfall_portal"
+_BEGIN_CLAIM: LiteralString = "begin; set local synchronous_commit = off"
 TRIES = 5  # of a transaction that the server gives up for another's sake
 
 
@@ -65,15 +68,15 @@ class PostgresDatabase(Database):
                 raise StoreUnavailable(f"{self._server}: the connection was lost within a transaction")
             read_only = self._role in (READER, PORTAL)
             self._connection = connect(self._server, self._nature, self._role, read_only)
-            if self._partner_key is not None:
-                sql = "select set_config('footfall.partner', ?, false)"
-                self._connection.execute(sql, (self._partner_key,))
         return self._connection
 
     def _do(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """With the store's errors. A server that says it is read-only may have become a standby: find the other."""
         connection = self._there()
         try:
+            if self._partner_key is not None and not self._within:
+                connection.raw.execute("begin")
+                stand_for(connection, self._partner_key)
             return function(connection, *args, **kwargs)
         except psycopg.Error as error:
             if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
@@ -97,7 +100,10 @@ class PostgresDatabase(Database):
             return await asyncio.shield(self._on_thread(self._do, function, *args, **kwargs))
 
     async def atomic(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.run(_in_transaction, function, *args, **kwargs)
+        return await self.run(_in_transaction, "begin", function, *args, **kwargs)
+
+    async def claim(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(_in_transaction, _BEGIN_CLAIM, function, *args, **kwargs)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -119,6 +125,8 @@ class PostgresDatabase(Database):
         self._do(_execute, "select 1", ())  # a connection that was lost is made anew now, and not later
         self._within = True
         self._do(_execute, sql, ())
+        if self._partner_key is not None:
+            self._do(stand_for, self._partner_key)
 
     def _roll_back(self) -> None:
         """Whatever the statement before this one was, it has ended by now."""
@@ -129,7 +137,10 @@ class PostgresDatabase(Database):
                 self._connection.close()
 
     async def hold_still(self) -> None:
+        """On Citus it is a moment of each node, that of the first look there; what is of one app lies on one node."""
         await self._on_thread(self._begin, "begin isolation level repeatable read read only")
+        if self._connection is not None and self._connection.citus:
+            await self.execute(citus.ONE_MOMENT)
 
 
 def _execute(connection: Connection, sql: str, values: Sequence[Any]) -> int:
@@ -142,12 +153,17 @@ def _all(connection: Connection, sql: str, values: Sequence[Any]) -> list[Row]:
 
 
 def _in_transaction(
-    connection: Connection, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    connection: Connection,
+    begin: LiteralString,
+    function: Callable[Concatenate[Connection, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> T:
     """Again from its beginning where it was given up for another: a function sees nothing of the try before."""
     for left in reversed(range(TRIES)):
         try:
-            connection.raw.execute("begin")
+            connection.raw.execute(begin)
             result = function(connection, *args, **kwargs)
             connection.raw.execute("commit")
             return result
