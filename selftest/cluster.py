@@ -59,16 +59,29 @@ class Databases:
         """Create an empty database, which orders text by code points as SQLite does; its URL."""
         name = name or f"test_{secrets.token_hex(6)}"
         self._administer("create database {} template template0 encoding 'UTF8' locale 'C.UTF-8'", name)
+        return self._url_of(name)
+
+    def copy(self, url: str) -> str:
+        """Create a database with all that another has, to which nobody may be connected; its URL."""
+        name = f"test_{secrets.token_hex(6)}"
+        self._administer("create database {} template {}", name, _name_in(url))
+        return self._url_of(name)
+
+    def _url_of(self, name: str) -> str:
         parts = urlsplit(self.url)
         return f"postgresql://{parts.netloc}/{quote(name, safe='')}{'?' if parts.query else ''}{parts.query}"
 
     def drop(self, url: str) -> None:
         """Drop a database that `database` made, whoever is still connected."""
-        self._administer("drop database if exists {} with (force)", str(conninfo_to_dict(url)["dbname"]))
+        self._administer("drop database if exists {} with (force)", _name_in(url))
 
-    def _administer(self, statement: LiteralString, name: str) -> None:
+    def _administer(self, statement: LiteralString, *names: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _name_in(url: str) -> str:
+    return str(conninfo_to_dict(url)["dbname"])
 
 
 class Cluster(Databases):
