@@ -7,6 +7,8 @@ Whoever reads or writes takes the least role that can (docs/reference/database.m
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -17,24 +19,38 @@ import psycopg
 from store.database import Database, Engine, Row, Server
 from store.errors import StoreUnavailable
 from store.migrations import steps
-from store.postgres.connection import Connection, connect, may_try_again, told
+from store.postgres.connection import SILENT_SECONDS, Connection, connect, may_try_again, told
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 WRITERS = {"registry": "footfall_operator", "log": "footfall_collector", "ledger": "footfall_exporter"}
 READER, PORTAL = "footfall_reader", "footfall_portal"
+COUNTING_SECONDS = 600.0  # for a statement of one who holds still and counts everything
 TRIES = 5  # of a transaction that the server gives up for another's sake
 
 
 class PostgresDatabase(Database):
-    """A lost connection is an error once; the next call connects anew."""
+    """A lost connection is an error once; the next call connects anew. From when it was made, no call takes longer than
+    `patience`, and a server that is silent for long is given up in any case."""
 
     engine: Engine = "postgresql"
     shared = True
 
-    def __init__(self, server: Server, nature: str, role: str | None, partner_key: str | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        nature: str,
+        role: str | None,
+        partner_key: str | None = None,
+        standby: bool = False,
+        patience: float = math.inf,
+    ) -> None:
         self._server = server
+        self._standby = standby
+        self._patience = patience
+        self._deadline = math.inf  # of the call that is under way, by the monotonic clock
+        self._silence = SILENT_SECONDS
         self._nature = nature
         self._role = role
         self._partner_key = partner_key
@@ -55,19 +71,29 @@ class PostgresDatabase(Database):
             self._connection.close()
 
     async def _on_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
+        deadline = time.monotonic() + self._patience
+
+        def call() -> T:
+            self._deadline = deadline
+            return function(*args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _there(self) -> Connection:
         """The connection, made when there is none."""
+        if time.monotonic() > self._deadline:  # waited for its turn behind others
+            raise StoreUnavailable(f"{self._server}: no answer within {self._patience:g} s")
         if self._connection is None or self._connection.lost:
             if self._within:
                 raise StoreUnavailable(f"{self._server}: the connection was lost within a transaction")
             read_only = self._role in (READER, PORTAL)
-            self._connection = connect(self._server, self._nature, self._role, read_only)
+            connecting = self._nature, self._role, read_only, self._standby, self._deadline
+            self._connection = connect(self._server, *connecting)
+            self._connection.raw.silence = self._silence
             if self._partner_key is not None:
                 sql = "select set_config('footfall.partner', ?, false)"
                 self._connection.execute(sql, (self._partner_key,))
+        self._connection.raw.deadline = self._deadline
         return self._connection
 
     def _do(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -129,6 +155,7 @@ class PostgresDatabase(Database):
                 self._connection.close()
 
     async def hold_still(self) -> None:
+        self._silence = COUNTING_SECONDS
         await self._on_thread(self._begin, "begin isolation level repeatable read read only")
 
 
@@ -158,15 +185,22 @@ def _in_transaction(
     raise AssertionError("the last try returns or raises")
 
 
-async def open_writer(server: Server, nature: str) -> Database:
-    """Raises StoreUnavailable when the server is not there or not of this version, ConfigError when it refuses us."""
+async def open_writer(server: Server, nature: str, patience: float | None = None) -> Database:
+    """Raises StoreUnavailable when the server is not there or not of this version, ConfigError when it refuses us; with
+    `patience`, nothing: see store/database.py."""
+    if patience is not None:
+        return PostgresDatabase(server, nature, WRITERS[nature], patience=patience)
     return await _open(PostgresDatabase(server, nature, WRITERS[nature]), nature)
 
 
-async def open_reader(server: Server, nature: str, partner_key: str | None = None) -> Database:
+async def open_reader(
+    server: Server, nature: str, partner_key: str | None = None, standby: bool = False, patience: float | None = None
+) -> Database:
     """As `open_writer`; with `partner_key`, the server shows nothing of other partners."""
     role = READER if partner_key is None else PORTAL
-    return await _open(PostgresDatabase(server, nature, role, partner_key), nature)
+    if patience is not None:
+        return PostgresDatabase(server, nature, role, partner_key, standby, patience)
+    return await _open(PostgresDatabase(server, nature, role, partner_key, standby), nature)
 
 
 async def _open(db: PostgresDatabase, nature: str) -> Database:
