@@ -28,6 +28,7 @@ from store import ids, ledger, log
 from store.database import Database
 from store.destinations import Course
 from store.entry import HOUR_MS
+from store.errors import StoreUnavailable
 from store.event import Event
 from store.ledger import Answer, Batch, Cursor, LeaseLost, Parked, Passage
 from store.registry import App
@@ -156,6 +157,9 @@ class Shipping:
             except LeaseLost:
                 work.leased_until = 0.0
                 self._leave(work)
+            except StoreUnavailable:
+                await self._end_without_store()
+                raise
             finally:
                 if work.suspect:
                     self._not_sound(work)
@@ -163,6 +167,14 @@ class Shipping:
                     await _forget(work)
             await self._give_back(work, more)
             return more
+
+    async def _end_without_store(self) -> None:
+        """Let the others begin nothing more, unless the ledger is there again: each would wait for it in turn."""
+        if time.monotonic() <= self._ends:
+            try:
+                await self._ledger.now()
+            except StoreUnavailable:
+                self._ends = 0.0
 
     async def _stint(self, work: Work) -> bool:
         """A few turns, so that a lease that others wait for is not asked for anew with each."""
