@@ -52,7 +52,7 @@ def besieged(stage: Stage, apps: int, events: int, kills: int, seed: int, latenc
     with Fleet(stage) as fleet, Senders([collector.url], names, count=2, mortal=True) as senders:
         fleet.start(4)
         for number in range(kills):
-            wanted = landed(stage) + chance.randrange(1, apps * events // kills)
+            wanted = min(landed(stage) + chance.randrange(1, apps * events // kills), apps * events)
             wait_until(lambda: landed(stage) >= wanted, "some more landed", 60)  # noqa: B023
             if number % 4 == 3:
                 collector.kill()
