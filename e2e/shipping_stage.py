@@ -139,7 +139,7 @@ class Stage:
     def outlive_leases(self) -> None:
         """Wait until what dead exporters have leased on a server is free again; on SQLite the lock goes with them."""
         if isinstance(self.footfall.where, Server):
-            wait_until(lambda: self.footfall.value("ledger", LEASED) == 0, "the leases of the dead have run out")
+            wait_until(lambda: self.footfall.value("ledger", LEASED) == 0, "the leases of the dead have run out", 90)
 
     def balance(self) -> dict[str, dict[str, Any]]:
         """The doctor's findings by app; they must balance."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import LiteralString
@@ -25,6 +26,8 @@ from shipping_stage import Prepared, Stage
 from selftest.cluster import Cluster, Standby
 from store.database import Server as DatabaseServer
 from store.database import open_reader
+from store.errors import StoreUnavailable
+from store.postgres.settled import settled
 
 ONE_LINE = re.compile(r"footfall: PostgreSQL at [^\n]+\n")
 
@@ -142,6 +145,7 @@ def test_a_server_that_says_nothing_any_more_is_given_up_before_a_sender_would(s
         done = footfall.export()
         assert done.returncode == 69
         assert ONE_LINE.fullmatch(done.stderr), done.stderr
+        assert asyncio.run(seconds_until_eight_give_up(footfall.env["FOOTFALL_DATABASE_URL"])) < 20
         server.thaw()
         senders.wait_for(50)
         assert collector.get("/readyz").status_code == 200
@@ -186,6 +190,15 @@ def test_a_standby_that_is_promoted_has_everything_that_was_acknowledged(
     beside.stop()
     footfall.env["FOOTFALL_DATABASE_URL"] = alone
     assert_all_landed(stage, assert_stored_once(footfall, senders))
+
+
+async def seconds_until_eight_give_up(url: str) -> float:
+    """Eight who ask for a connection that nobody answers: they wait for it together, not one after another."""
+    async with await open_reader(DatabaseServer(url), "log", patience=60) as db:
+        began = time.monotonic()
+        ended = await asyncio.gather(*(db.run(settled) for _ in range(8)), return_exceptions=True)
+        assert {type(error) for error in ended} == {StoreUnavailable}
+        return time.monotonic() - began
 
 
 async def reads_from_a_standby(url: str) -> bool:

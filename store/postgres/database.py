@@ -31,8 +31,9 @@ TRIES = 5  # of a transaction that the server gives up for another's sake
 
 
 class PostgresDatabase(Database):
-    """A lost connection is an error once; the next call connects anew. From when it was made, no call takes longer than
-    `patience`, and a server that is silent for long is given up in any case."""
+    """A lost connection is an error once; the next call connects anew, and when that fails it fails for all who wait.
+    From when it was made, no call takes longer than `patience`, and a server that is silent for long is given up in any
+    case."""
 
     engine: Engine = "postgresql"
     shared = True
@@ -49,7 +50,8 @@ class PostgresDatabase(Database):
         self._server = server
         self._standby = standby
         self._patience = patience
-        self._deadline = math.inf  # of the call that is under way, by the monotonic clock
+        self._made = 0.0  # when the call that is under way was made, by the monotonic clock
+        self._missed = 0.0, ""  # when the server was found away, and why
         self._silence = SILENT_SECONDS
         self._nature = nature
         self._role = role
@@ -71,29 +73,38 @@ class PostgresDatabase(Database):
             self._connection.close()
 
     async def _on_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        deadline = time.monotonic() + self._patience
+        return await self._since(time.monotonic(), function, *args, **kwargs)
+
+    async def _since(self, made: float, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call it on the thread; `made` is when it was asked for."""
 
         def call() -> T:
-            self._deadline = deadline
+            self._made = made
             return function(*args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _there(self) -> Connection:
         """The connection, made when there is none."""
-        if time.monotonic() > self._deadline:  # waited for its turn behind others
+        deadline = self._made + self._patience
+        if time.monotonic() > deadline:  # waited for its turn behind others
             raise StoreUnavailable(f"{self._server}: no answer within {self._patience:g} s")
         if self._connection is None or self._connection.lost:
             if self._within:
                 raise StoreUnavailable(f"{self._server}: the connection was lost within a transaction")
             read_only = self._role in (READER, PORTAL)
-            connecting = self._nature, self._role, read_only, self._standby, self._deadline
-            self._connection = connect(self._server, *connecting)
+            if self._made < self._missed[0]:  # another has looked meanwhile
+                raise StoreUnavailable(self._missed[1])
+            try:
+                self._connection = connect(self._server, self._nature, self._role, read_only, self._standby, deadline)
+            except StoreUnavailable as error:
+                self._missed = time.monotonic(), str(error)
+                raise
             self._connection.raw.silence = self._silence
             if self._partner_key is not None:
                 sql = "select set_config('footfall.partner', ?, false)"
                 self._connection.execute(sql, (self._partner_key,))
-        self._connection.raw.deadline = self._deadline
+        self._connection.raw.deadline = deadline
         return self._connection
 
     def _do(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -119,17 +130,19 @@ class PostgresDatabase(Database):
         return await self._on_thread(self._do, _all, sql, values)
 
     async def run(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        made = time.monotonic()
         async with self._turn:
-            return await asyncio.shield(self._on_thread(self._do, function, *args, **kwargs))
+            return await asyncio.shield(self._since(made, self._do, function, *args, **kwargs))
 
     async def atomic(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.run(_in_transaction, function, *args, **kwargs)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
+        made = time.monotonic()
         async with self._turn:
             try:
-                await self._on_thread(self._begin, "begin")
+                await self._since(made, self._begin, "begin")
                 yield
                 await self.execute("commit")
             except BaseException:
