@@ -12,6 +12,7 @@ from collector.directory import Directory
 from selftest.cluster import Databases
 from store.database import Server, migrate_all, open_reader, open_writer
 from store.errors import StoreUnavailable, Unavailable
+from store.settings import load
 
 NOWHERE = Server("postgresql://postgres@127.0.0.1:1/none")
 
@@ -59,6 +60,8 @@ def test_with_patience_a_server_need_not_be_there_yet() -> None:
 
 def test_of_several_servers_each_is_told_and_no_password() -> None:
     servers = Server("postgresql://somebody:secret@127.0.0.1:1,127.0.0.1:2/none")
+    settings = {"FOOTFALL_DATABASE_URL": servers.url, "FOOTFALL_SECRET_KEY": "b1d8a2c47f603e95d2b8e6a1c3f5079d"}
+    assert load(settings).where == servers
     assert str(servers) == "PostgreSQL at 127.0.0.1:1,127.0.0.1:2/none"
     with pytest.raises(StoreUnavailable) as failed:
         asyncio.run(open_reader(servers, "log"))

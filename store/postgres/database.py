@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 WRITERS = {"registry": "footfall_operator", "log": "footfall_collector", "ledger": "footfall_exporter"}
 READER, PORTAL = "footfall_reader", "footfall_portal"
-COUNTING_SECONDS = 600.0  # for a statement of one who holds still and counts everything
+COUNTING_SECONDS = 605.0  # for a statement of one who holds still and counts everything
 TRIES = 5  # of a transaction that the server gives up for another's sake
 
 
@@ -100,11 +100,10 @@ class PostgresDatabase(Database):
             except StoreUnavailable as error:
                 self._missed = time.monotonic(), str(error)
                 raise
-            self._connection.raw.silence = self._silence
             if self._partner_key is not None:
                 sql = "select set_config('footfall.partner', ?, false)"
                 self._connection.execute(sql, (self._partner_key,))
-        self._connection.raw.deadline = deadline
+        self._connection.raw.deadline, self._connection.raw.silence = deadline, self._silence
         return self._connection
 
     def _do(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
