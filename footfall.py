@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -117,8 +117,9 @@ def fake_segment(port: int) -> None:
 
 
 @main.command()
+@click.option("--citus", is_flag=True, help="Spread the tables over the nodes of Citus, now and from now on.")
 @as_json
-def migrate(as_json: bool) -> None:
+def migrate(citus: bool, as_json: bool) -> None:
     """Make the databases, or bring them up to this version.
 
     Example: footfall migrate
@@ -127,7 +128,7 @@ def migrate(as_json: bool) -> None:
     from store.settings import load
 
     where = load().where
-    applied = _run(migrate_all(where))
+    applied = _run(migrate_all(where, citus))
     if as_json:
         _print(applied)
     for nature, names in applied.items():
@@ -181,6 +182,47 @@ def backup(into: Path, keep: int | None, as_json: bool) -> None:
     if not made.manifest.balanced:
         click.echo("footfall: the copy is whole, and its sums are off: see `footfall doctor`", err=True)
         raise SystemExit(1)
+
+
+@main.command()
+@click.option("--from", "source", required=True, metavar="sqlite", help="What is copied: the data directory's files.")
+@click.option("--to", metavar="URL", help="The PostgreSQL database, without a password; else FOOTFALL_DATABASE_URL.")
+@as_json
+def copy(source: str, to: str | None, as_json: bool) -> None:
+    """Copy this installation from SQLite to an empty PostgreSQL database that `footfall migrate` prepared.
+
+    Most of it goes while everything runs. Exit codes: 0 the copy is complete, 75 stop the collector and the exporter
+    and run this again to finish, 1 the copy would not be the same, 78 the database is not for this copy.
+
+    Example: footfall copy --from sqlite --to postgresql://footfall@db.example/footfall
+    """
+    from store.copying import copy as run
+    from store.copying import destination
+    from store.settings import load
+
+    settings = load()
+    server = destination(source, to, settings.database_url)
+    done = _run(run(settings.data_dir, server, _now(), _now_and_then("copied events up to {} of {}")))
+    if as_json:
+        _print(done)
+    for table in () if as_json else done.tables:
+        click.echo(f"{table.table:<28} {table.rows:>12} {table.hash}")
+    for line in done.lines():
+        click.echo(f"footfall: {line}", err=True)
+    raise SystemExit(0 if done.complete else 75)
+
+
+def _now_and_then(line: str) -> Callable[..., None]:
+    """Something that says how far a long work is, on standard error, every few seconds."""
+    said = time.monotonic()
+
+    def say(*told: Any) -> None:
+        nonlocal said
+        if time.monotonic() > said + 5:
+            said = time.monotonic()
+            click.echo(f"footfall: {line.format(*told)}", err=True)
+
+    return say
 
 
 @main.command()

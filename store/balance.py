@@ -143,20 +143,25 @@ async def examine(where: Where, hours: bool = False) -> Findings:
 async def _examine(where: Where, hours: bool) -> Findings:
     async with AsyncExitStack() as stack:
         registry_db = await stack.enter_async_context(await open_reader(where, "registry"))
-        live = {course.course_id for course in await destinations.courses(registry_db)}
-        courses = await destinations.courses(registry_db, replaced=True)
         ledger_db = await stack.enter_async_context(still(where, "ledger")) if exists(where, "ledger") else None
-        cursors = await ledger.cursors(ledger_db) if ledger_db else {}
         log_db = await stack.enter_async_context(still(where, "log"))
-        begun = [c for c in courses if c.course_id in live or (c.app_key, c.course_id) in cursors]
-        found = removal.spans([c for c in begun if c.course_id in live], cursors, await removal.removed_up_to(log_db))
-        places = {(app, span.course_id): span for app, spans in found.items() for span in spans}
-        owed = [
-            await _owed(ledger_db, log_db, c, cursors.get((c.app_key, c.course_id)), span, c.course_id in live, hours)
-            for c in begun
-            if (span := places.get((c.app_key, c.course_id))) is not None
-        ]
-        doors = Doors(**await log.door_totals(log_db))
+        return await count(registry_db, ledger_db, log_db, hours)
+
+
+async def count(registry_db: Database, ledger_db: Database | None, log_db: Database, hours: bool = False) -> Findings:
+    """Count every term of databases that hold still, the ledger not later than the log."""
+    live = {course.course_id for course in await destinations.courses(registry_db)}
+    courses = await destinations.courses(registry_db, replaced=True)
+    cursors = await ledger.cursors(ledger_db) if ledger_db else {}
+    begun = [c for c in courses if c.course_id in live or (c.app_key, c.course_id) in cursors]
+    found = removal.spans([c for c in begun if c.course_id in live], cursors, await removal.removed_up_to(log_db))
+    places = {(app, span.course_id): span for app, spans in found.items() for span in spans}
+    owed = [
+        await _owed(ledger_db, log_db, c, cursors.get((c.app_key, c.course_id)), span, c.course_id in live, hours)
+        for c in begun
+        if (span := places.get((c.app_key, c.course_id))) is not None
+    ]
+    doors = Doors(**await log.door_totals(log_db))
     balanced = doors.difference == 0 and not any(item.difference or item.difference_by_hour for item in owed)
     return Findings(sqlite3.sqlite_version, doors, owed, balanced)
 

@@ -49,3 +49,7 @@ def test_an_echoed_key_is_taken_out(echo: str, key: str) -> None:
 def test_what_surrounds_the_key_stays() -> None:
     said = answered('{"error": "no source for WRITEKEY+/==1 here"}', "WRITEKEY+/==1")
     assert said == '{"error": "no source for [write key] here"}'
+
+
+def test_nul_in_an_answer_is_kept_as_what_both_engines_can_hold() -> None:
+    assert answered("no\0 such source", "WRITEKEYOFTHEOWNERSCHARTS0000001") == "no� such source"

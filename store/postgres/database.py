@@ -19,7 +19,9 @@ import psycopg
 from store.database import Database, Engine, Row, Server
 from store.errors import StoreUnavailable
 from store.migrations import steps
+from store.postgres import citus
 from store.postgres.connection import SILENT_SECONDS, Connection, connect, may_try_again, told
+from store.postgres.wall import stand_for
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,9 +102,6 @@ class PostgresDatabase(Database):
             except StoreUnavailable as error:
                 self._missed = time.monotonic(), str(error)
                 raise
-            if self._partner_key is not None:
-                sql = "select set_config('footfall.partner', ?, false)"
-                self._connection.execute(sql, (self._partner_key,))
         self._connection.raw.deadline, self._connection.raw.silence = deadline, self._silence
         return self._connection
 
@@ -110,6 +109,9 @@ class PostgresDatabase(Database):
         """With the store's errors. A server that says it is read-only may have become a standby: find the other."""
         connection = self._there()
         try:
+            if self._partner_key is not None and not self._within:
+                connection.raw.execute("begin")
+                stand_for(connection, self._partner_key)
             return function(connection, *args, **kwargs)
         except psycopg.Error as error:
             if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
@@ -157,6 +159,8 @@ class PostgresDatabase(Database):
         self._do(_execute, "select 1", ())  # a connection that was lost is made anew now, and not later
         self._within = True
         self._do(_execute, sql, ())
+        if self._partner_key is not None:
+            self._do(stand_for, self._partner_key)
 
     def _roll_back(self) -> None:
         """Whatever the statement before this one was, it has ended by now."""
@@ -167,8 +171,11 @@ class PostgresDatabase(Database):
                 self._connection.close()
 
     async def hold_still(self) -> None:
+        """On Citus it is a moment of each node, that of the first look there; what is of one app lies on one node."""
         self._silence = COUNTING_SECONDS
         await self._on_thread(self._begin, "begin isolation level repeatable read read only")
+        if self._connection is not None and self._connection.citus:
+            await self.execute(citus.ONE_MOMENT)
 
 
 def _execute(connection: Connection, sql: str, values: Sequence[Any]) -> int:

@@ -45,7 +45,8 @@ def partitions(connection: Connection) -> list[Partition]:
 
 def prepare(connection: Connection) -> list[Partition]:
     """Make what is missing ahead of the newest seq; the new ones."""
-    newest = connection.execute("/* partitions.newest */ select last_value from log.events_seq").fetchone()[0]
+    sql = "/* partitions.newest */ select case when is_called then last_value else 0 end from log.events_seq"
+    newest = connection.execute(sql).fetchone()[0]
     there = partitions(connection)
     ahead = sum(1 for partition in there if partition.first > newest)
     end = max([partition.end for partition in there], default=1)
@@ -54,12 +55,25 @@ def prepare(connection: Connection) -> list[Partition]:
     width = max(LEAST, _events_of_a_day(connection))
     made = []
     for _ in range(AHEAD - ahead + (not there)):
-        partition = Partition(f"events_{end}", end, end + width)
-        connection.execute(
-            f"create table log.{partition.name} partition of log.events for values from ({end}) to ({end + width})"
-        )
-        made.append(partition)
+        made.append(_make(connection, end, width))
         end += width
+    return made
+
+
+def cover(connection: Connection, first: int, last: int, width: int) -> None:
+    """Make what is missing for events that come from elsewhere, with seqs from `first` to `last`."""
+    at = first
+    for there in [*partitions(connection), Partition("", last + 1, last + 1)]:
+        while at < there.first and at <= last:
+            at = _make(connection, at, min(width, there.first - at) if there.name else width).end
+        at = max(at, there.end)
+
+
+def _make(connection: Connection, first: int, width: int) -> Partition:
+    made = Partition(f"events_{first}", first, first + width)
+    connection.execute(
+        f"create table log.{made.name} partition of log.events for values from ({made.first}) to ({made.end})"
+    )
     return made
 
 
