@@ -76,11 +76,8 @@ def _copy_rows(origin: str, to: str) -> None:
         tables = [table for (table,) in source.execute(_TABLES, (list(NATURES),))]
         there.execute(f"truncate {', '.join(tables)}".encode())
         for table in tables:
-            columns = f"copy (select * from {table}) to stdout".encode()
-            with (
-                source.cursor().copy(columns) as rows,
-                there.cursor().copy(f"copy {table} from stdin".encode()) as into,
-            ):
+            read, write = (f"copy (select * from {table}) to stdout", f"copy {table} from stdin")  # noqa: S608 - ours
+            with source.cursor().copy(read.encode()) as rows, there.cursor().copy(write.encode()) as into:
                 for row in rows:
                     into.write(row)
 
