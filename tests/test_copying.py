@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from engines import Stores
 from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, VISITOR, Details, Installation, an_event
 
 import footfall
@@ -29,7 +30,7 @@ from store.postgres.connection import Connection
 from store.postgres.copying import CopyFailed
 from store.sqlite.database import FILES, WriterLock
 
-pytestmark = pytest.mark.only("sqlite", "that is where a copy comes from")
+pytestmark = pytest.mark.only("sqlite", "a copy is made of the files")
 
 DAY_MS = 86_400_000
 ODD = 'a\ttab, a\nline, \\N, a \\ and "quotes", 💥, \u2028, \x7f and \x01'
@@ -517,12 +518,12 @@ def test_a_server_with_an_installation_of_its_own_is_refused(installation: Insta
 
 
 def test_half_a_copy_of_another_installation_is_refused(
-    installation: Installation, server: Server, tmp_path_factory: pytest.TempPathFactory
+    installation: Installation, stores: Stores, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     installation.views(1)
     with collecting(installation):
         copied(installation, server)
-    other = Installation(tmp_path_factory.mktemp("other"))
+    other = Installation(stores, tmp_path_factory.mktemp("other"))
     here(other, "registry", "update audit set audit_id = replace(audit_id, '-', '+')")
     with pytest.raises(ConfigError, match="half a copy of another installation"):
         copied(other, server)

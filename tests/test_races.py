@@ -38,7 +38,7 @@ def ledger_transactions(where: Where) -> Iterator[Callable[..., Any]]:
     if isinstance(where, Server):
         server = connect(where, "ledger", "footfall_exporter", read_only=False)
         try:
-            yield lambda function, *args: postgres._in_transaction(server, function, *args)
+            yield lambda function, *args: postgres._in_transaction(server, "begin", function, *args)
         finally:
             server.close()
     else:
