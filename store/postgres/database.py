@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
 
-from store.database import Database, Engine, Row, Server
+from store.database import NATURES, Database, Engine, Row, Server
 from store.errors import StoreUnavailable
 from store.migrations import steps
 from store.postgres.connection import Connection, connect, may_try_again, told
@@ -24,17 +24,23 @@ T = TypeVar("T")
 
 WRITERS = {"registry": "footfall_operator", "log": "footfall_collector", "ledger": "footfall_exporter"}
 READER, PORTAL = "footfall_reader", "footfall_portal"
+TOGETHER = ",".join(NATURES)  # no two schemas have a table of one name, but for schema_migrations
+STILL_MS = 600_000  # for a statement of a reader that counts everything
 TRIES = 5  # of a transaction that the server gives up for another's sake
 
 
 class PostgresDatabase(Database):
-    """A lost connection is an error once; the next call connects anew."""
+    """A lost connection is an error once; the next call connects anew, unless the session itself is what is needed
+    (`once`). `nature` may be TOGETHER: every schema over one connection."""
 
     engine: Engine = "postgresql"
     shared = True
 
-    def __init__(self, server: Server, nature: str, role: str | None, partner_key: str | None = None) -> None:
+    def __init__(
+        self, server: Server, nature: str, role: str | None, partner_key: str | None = None, once: bool = False
+    ) -> None:
         self._server = server
+        self._once = once
         self._nature = nature
         self._role = role
         self._partner_key = partner_key
@@ -63,6 +69,8 @@ class PostgresDatabase(Database):
         if self._connection is None or self._connection.lost:
             if self._within:
                 raise StoreUnavailable(f"{self._server}: the connection was lost within a transaction")
+            if self._once and self._connection is not None:
+                raise StoreUnavailable(f"{self._server}: the connection was lost")
             read_only = self._role in (READER, PORTAL)
             self._connection = connect(self._server, self._nature, self._role, read_only)
             if self._partner_key is not None:
@@ -115,6 +123,10 @@ class PostgresDatabase(Database):
     async def now(self) -> int:
         return int(await self.value("select floor(extract(epoch from clock_timestamp()) * 1000)::bigint"))
 
+    async def version(self) -> str:
+        number = int(await self.value("select current_setting('server_version_num')::int"))
+        return f"PostgreSQL {number // 10_000}.{number % 10_000}"
+
     def _begin(self, sql: str) -> None:
         self._do(_execute, "select 1", ())  # a connection that was lost is made anew now, and not later
         self._within = True
@@ -129,7 +141,11 @@ class PostgresDatabase(Database):
                 self._connection.close()
 
     async def hold_still(self) -> None:
-        await self._on_thread(self._begin, "begin isolation level repeatable read read only")
+        """Partitions are locked first: one that went would be missed here, and its count not seen yet."""
+        sql = f"begin isolation level repeatable read read only; set local statement_timeout = {STILL_MS}"
+        if "log" in self._nature:
+            sql += "; lock table log.events in access share mode"
+        await self._on_thread(self._begin, sql)
 
 
 def _execute(connection: Connection, sql: str, values: Sequence[Any]) -> int:
@@ -169,10 +185,16 @@ async def open_reader(server: Server, nature: str, partner_key: str | None = Non
     return await _open(PostgresDatabase(server, nature, role, partner_key), nature)
 
 
-async def _open(db: PostgresDatabase, nature: str) -> Database:
+async def open_together(server: Server, role: str | None = READER, once: bool = False) -> Database:
+    """Every schema over one connection; without a role, as the user of the URL."""
+    return await _open(PostgresDatabase(server, TOGETHER, role, once=once), *NATURES)
+
+
+async def _open(db: PostgresDatabase, *natures: str) -> Database:
     try:
-        if await lacking(db, nature):
-            raise StoreUnavailable(f"the schema {nature} is not of this version yet: run `footfall migrate`")
+        for nature in natures:
+            if await lacking(db, nature):
+                raise StoreUnavailable(f"the schema {nature} is not of this version yet: run `footfall migrate`")
     except BaseException:
         await db.close()
         raise
