@@ -58,7 +58,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory with what every block printed, and `landed.json` of what the fake Segment got."""
     out = tmp_path_factory.mktemp("grow")
     ports = {name: str(free_port()) for name in ("PORT", "SECOND_PORT", "SEGMENT_PORT")}
-    with Cluster() as cluster:
+    with Cluster(durable=True) as cluster:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FOOTFALL_")} | ports
         environment |= {
             "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
