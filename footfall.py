@@ -170,8 +170,8 @@ def doctor(max_age: float, hours: bool, quiet: bool, as_json: bool) -> None:
 def backup(into: Path, keep: int | None, as_json: bool) -> None:
     """Copy the databases into a new directory below DIR, and check the copy; the processes may work on.
 
-    The secret key is not in it. Exits 1 when no good copy could be made, or when its sums are off. A server is backed up
-    with PostgreSQL's own programs: this one refuses it.
+    The secret key is not in it. Exits 1 when no good copy could be made, or when its sums are off. A server is backed
+    up with PostgreSQL's own programs: this one refuses it.
 
     Example: footfall backup /var/backups/footfall --keep 14
     """
@@ -230,9 +230,7 @@ def _now_and_then(line: str) -> Callable[..., None]:
 
 
 @main.command()
-@click.option(
-    "--timeout", default=600.0, show_default=True, metavar="SECONDS", help="How long to wait for others."
-)
+@click.option("--timeout", default=600.0, show_default=True, metavar="SECONDS", help="How long to wait for others.")
 @as_json
 def purge(timeout: float, as_json: bool) -> None:
     """Remove events, rejections and visitors that are older than the settings allow.
