@@ -118,8 +118,9 @@ def fake_segment(port: int) -> None:
 
 @main.command()
 @click.option("--check", is_flag=True, help="Say what is missing, change nothing; exits 1 when anything is.")
+@click.option("--citus", is_flag=True, help="Spread the tables over the nodes of Citus, now and from now on.")
 @as_json
-def migrate(check: bool, as_json: bool) -> None:
+def migrate(check: bool, citus: bool, as_json: bool) -> None:
     """Make the databases, or bring them up to this version.
 
     Example: footfall migrate
@@ -128,7 +129,7 @@ def migrate(check: bool, as_json: bool) -> None:
     from store.settings import load
 
     where = load().where
-    steps = _run(missing(where) if check else migrate_all(where))
+    steps = _run(missing(where) if check else migrate_all(where, citus))
     if as_json:
         _print(steps)
     for nature, names in steps.items():

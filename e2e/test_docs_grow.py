@@ -26,7 +26,7 @@ SECONDS = 120
 # What the reader has: an installation of one machine, which takes events in and sends them.
 BEFORE = """
 set -euo pipefail
-say() { for message in "$@"; do
+say() { for message in "${@:2}"; do
   curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 --output /dev/null \\
     --header "Authorization: Bearer $TOKEN" "http://127.0.0.1:$1/api/v1/installs" \\
     --data '{"app": "com.acme.charts", "accountId": "account-'$message'", "messageId": "'$message'"}'

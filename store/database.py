@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
+from store.errors import ConfigError
+
 Engine = Literal["sqlite", "postgresql"]
 Row = tuple[Any, ...]
 P = ParamSpec("P")
@@ -200,12 +202,17 @@ def called(where: Where, nature: str) -> str:
     return FILES[nature]
 
 
-async def migrate_all(where: Where) -> dict[str, list[str]]:
-    """Make or upgrade every database; the names of what was applied, by nature. Raises Busy for one that is in use."""
+async def migrate_all(where: Where, distribute: bool = False) -> dict[str, list[str]]:
+    """Make or upgrade every database; the names of what was applied, by nature. Raises Busy for one that is in use.
+
+    With `distribute`, spread a server's tables over the nodes of Citus; raises ConfigError where there is none.
+    """
     if isinstance(where, Server):
         from store.postgres import migrating
 
-        return await migrating.migrate(where)
+        return await migrating.migrate(where, distribute)
+    if distribute:
+        raise ConfigError("Citus is of PostgreSQL: set FOOTFALL_DATABASE_URL")
     applied = {}
     for nature in NATURES:
         async with await open_writer(where, nature) as database:

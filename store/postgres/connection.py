@@ -20,6 +20,7 @@ from psycopg.types.string import StrBinaryDumper
 
 from store.database import Server
 from store.errors import ConfigError, Conflict, StoreUnavailable
+from store.postgres import citus
 
 CONNECT_SECONDS = 5
 STATEMENT_MS = 30_000
@@ -113,8 +114,9 @@ def translated(sql: str) -> str:
 class Connection:
     """One connection. Not safe for two threads; `lost` once the server is no longer there."""
 
-    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+    def __init__(self, raw: psycopg.Connection[Any], citus: bool = False) -> None:
         self.raw = raw
+        self.citus = citus
         self._cursor = raw.cursor(binary=True)
 
     @property
@@ -179,15 +181,29 @@ def connect(server: Server, schema: str, role: str | None, read_only: bool) -> C
     try:
         raw.prepared_max = PREPARED
         _adapt(raw)
+        connection = Connection(raw, citus.prepare(raw))
         if role is not None:
-            raw.execute(f"set role {role}")
-        return Connection(raw)
+            _take(connection, role, server)
+        return connection
     except psycopg.Error as error:
         raw.close()
         raise _refused(error, server) from None
     except BaseException:
         raw.close()
         raise
+
+
+def _take(connection: Connection, role: str, server: Server) -> None:
+    """Be no more than this role, which somebody has to have granted to our user."""
+    raw = connection.raw
+    try:
+        if not (connection.citus and citus.is_by_membership(raw, role)):
+            raw.execute(f"set role {role}")
+    except psycopg.errors.InvalidParameterValue:
+        raise StoreUnavailable(f"{server}: there is no role {role} yet: run `footfall migrate`") from None
+    except psycopg.errors.InsufficientPrivilege:
+        said = f"the user {raw.info.user} is not in {role}: grant {role} to {raw.info.user}"
+        raise ConfigError(f"{server}: {said}; see docs/how-to/grow.md") from None
 
 
 def _refused(error: psycopg.Error, server: Server) -> Exception:

@@ -17,7 +17,9 @@ import psycopg
 from store.database import NATURES, Database, Engine, Row, Server
 from store.errors import StoreUnavailable
 from store.migrations import steps
+from store.postgres import citus
 from store.postgres.connection import Connection, connect, may_try_again, told
+from store.postgres.wall import stand_for
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,15 +75,15 @@ class PostgresDatabase(Database):
                 raise StoreUnavailable(f"{self._server}: the connection was lost")
             read_only = self._role in (READER, PORTAL)
             self._connection = connect(self._server, self._nature, self._role, read_only)
-            if self._partner_key is not None:
-                sql = "select set_config('footfall.partner', ?, false)"
-                self._connection.execute(sql, (self._partner_key,))
         return self._connection
 
     def _do(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """With the store's errors. A server that says it is read-only may have become a standby: find the other."""
         connection = self._there()
         try:
+            if self._partner_key is not None and not self._within:
+                connection.raw.execute("begin")
+                stand_for(connection, self._partner_key)
             return function(connection, *args, **kwargs)
         except psycopg.Error as error:
             if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
@@ -131,6 +133,8 @@ class PostgresDatabase(Database):
         self._do(_execute, "select 1", ())  # a connection that was lost is made anew now, and not later
         self._within = True
         self._do(_execute, sql, ())
+        if self._partner_key is not None:
+            self._do(stand_for, self._partner_key)
 
     def _roll_back(self) -> None:
         """Whatever the statement before this one was, it has ended by now."""
@@ -141,11 +145,15 @@ class PostgresDatabase(Database):
                 self._connection.close()
 
     async def hold_still(self) -> None:
-        """Partitions are locked first: one that went would be missed here, and its count not seen yet."""
+        """Partitions are locked first: one that went would be missed here, and its count not seen yet. On Citus it is a
+        moment of each node, that of the first look there; what is of one app lies on one node."""
         sql = f"begin isolation level repeatable read read only; set local statement_timeout = {STILL_MS}"
-        if "log" in self._nature:
+        distributed = self._connection is not None and self._connection.citus
+        if "log" in self._nature and not distributed:
             sql += "; lock table log.events in access share mode"
         await self._on_thread(self._begin, sql)
+        if distributed:
+            await self.execute(citus.ONE_MOMENT)
 
 
 def _execute(connection: Connection, sql: str, values: Sequence[Any]) -> int:
