@@ -60,7 +60,7 @@ def prepare(connection: Connection) -> list[Partition]:
         _drop_bar(connection)
         new = _missing(connection)
         if new:
-            _attach(connection, new)
+            _add(connection, new)
         return new
     finally:
         connection.rollback()
@@ -79,10 +79,13 @@ def cover(connection: Connection, first: int, last: int, width: int) -> None:
 
 def _make(connection: Connection, first: int, width: int) -> Partition:
     made = Partition(f"events_{first}", first, first + width)
-    connection.execute(
-        f"create table log.{made.name} partition of log.events for values from ({made.first}) to ({made.end})"
-    )
+    connection.execute(_made(made))
     return made
+
+
+def _made(partition: Partition) -> str:
+    name, first, end = partition
+    return f"create table log.{name} partition of log.events for values from ({first}) to ({end})"
 
 
 def ahead(connection: Connection) -> tuple[int, int]:
@@ -100,7 +103,7 @@ def _newest(connection: Connection) -> int:
 
 def _missing(connection: Connection) -> list[Partition]:
     """Where the last partition is full, or nearly, the next begins some way ahead, and the rest takes what comes until
-    then: what is on its way into the rest while it lies in a partition that comes is refused."""
+    then: there must be nothing in the rest yet of what lies in a new partition."""
     newest, there = _newest(connection), partitions(connection)
     width = max(LEAST, _events_of_a_day(connection))
     end = max([partition.end for partition in there], default=1)
@@ -113,20 +116,16 @@ def _missing(connection: Connection) -> list[Partition]:
     return [Partition(f"events_{first}", first, first + width) for first in firsts]
 
 
-def _attach(connection: Connection, new: Sequence[Partition]) -> None:
-    """Attach partitions to the log. The server has to know that the rest has no row of theirs: it looks at every row of
+def _add(connection: Connection, new: Sequence[Partition]) -> None:
+    """Add partitions to the log. The server has to know that the rest has no row of theirs: it looks at every row of
     it, with all who use the rest waiting, unless a constraint that was checked before, with nobody waiting, says so."""
-    barred = connection.execute("/* partitions.rest */ select exists (select 1 from log.events_rest)").fetchone()[0]
+    barred = connection.execute("select exists (select 1 from log.events_rest)").fetchone()[0]
     if barred:
         outside = f"seq < {new[0].first} or seq >= {new[-1].end}"
         _locked(connection, f"alter table log.events_rest add constraint {_BAR} check ({outside}) not valid")
         connection.execute(f"alter table log.events_rest validate constraint {_BAR}")
-    for name, first, end in new:
-        _locked(
-            connection,
-            f"create table log.{name} (like log.events including defaults including constraints);"
-            f" alter table log.events attach partition log.{name} for values from ({first}) to ({end})",
-        )
+    for partition in new:
+        _locked(connection, _made(partition))
     if barred:
         _drop_bar(connection)
 
@@ -140,11 +139,12 @@ def _drop_bar(connection: Connection) -> None:
         _locked(connection, f"alter table log.events_rest drop constraint {_BAR}")
 
 
-def _locked(connection: Connection, statements: str) -> None:
-    """Run what needs a strong lock in a transaction; who waits behind it never waits for long."""
+def _locked(connection: Connection, statement: str) -> None:
+    """Run what needs a strong lock; who waits behind it never waits for long."""
     for left in reversed(range(TRIES)):
         try:
-            connection.execute(f"begin; set local lock_timeout = {LOCK_MS}; {statements}; commit")
+            for each in ("begin", f"set local lock_timeout = {LOCK_MS}", statement, "commit"):
+                connection.execute(each)
             return
         except psycopg.errors.LockNotAvailable:
             connection.rollback()

@@ -112,17 +112,10 @@ async def _remove_partitions(db: Database, moment: int, until: float) -> int:
 
 
 async def _may_go(db: Database, partition: Partition, spans: Mapping[str, list[Span]], moment: int) -> bool:
-    newest = await db.value(
-        f"/* purging.newest */ select received_at from log.{partition.name} order by seq desc limit 1"
-    )
+    newest = await db.value(_of(_NEWEST, partition.name))
     if newest is not None and newest >= moment:
         return False
-    rows = await db.all(
-        f"""/* purging.contents */
-        select app_key, max(seq), max(received_at)
-        from log.{partition.name}
-        group by app_key"""
-    )
+    rows = await db.all(_of(_CONTENTS, partition.name))
     return all(at < moment and seq <= removal.passed(spans.get(app_key, ())) for app_key, seq, at in rows)
 
 
@@ -136,7 +129,7 @@ async def _remove_partition(db: Database, partition: Partition, plan: _Plan, unt
     ]
     apps, seqs = Texts(app_key for app_key, _ in cuts), Numbers(cut for _, cut in cuts)
     async with db.transaction():
-        n: int = await db.value(_COUNT.format(partition.name), (apps, seqs))
+        n: int = await db.value(_of(_COUNT, partition.name), (apps, seqs))
         await db.execute("savepoint counted")
         while not await _detach(db, partition, plan):
             await db.execute("rollback to savepoint counted")
@@ -163,12 +156,21 @@ async def _wait(why: str, until: float) -> None:
     await asyncio.sleep(PAUSE_SECONDS)
 
 
+def _of(sql: str, partition: str) -> str:
+    """What is said of the log's events, said of one partition, whether it is in the log or was taken out."""
+    return sql.replace("events", f"log.{partition}")
+
+
+_NEWEST = "/* purging.newest */ select received_at from events order by seq desc limit 1"
+
+_CONTENTS = "/* purging.contents */ select app_key, max(seq), max(received_at) from events group by app_key"
+
 # Kept apart by hour and between cuts, as removal.pieces does; an event at a cut lies below it.
 _COUNT = f"""/* purging.count */
     with counted as (
       insert into removed (app_key, hour, reason, first_seq, last_seq, n)
       select app_key, received_at / {HOUR_MS}, 'retention', min(seq), max(seq), count(*)
-      from log.{{}}
+      from events
       left join (
         select app_key, array_agg(cut order by cut) as cuts
         from unnest(?, ?) as each_cut (app_key, cut)
@@ -208,7 +210,7 @@ async def _forget(db: Database, name: str, until: float) -> None:
 
 
 def _forget_some(connection: Connection, name: str, after: int) -> int | None:
-    last: int | None = connection.execute(_FORGET.format(name), (after, STEP_ROWS)).fetchone()[0]
+    last: int | None = connection.execute(_of(_FORGET, name), (after, STEP_ROWS)).fetchone()[0]
     return last
 
 
@@ -216,7 +218,7 @@ def _forget_some(connection: Connection, name: str, after: int) -> int | None:
 _FORGET = """/* purging.forget */
     with gone as (
       select seq, app_key, message_id
-      from log.{}
+      from events
       where seq > ?
       order by seq
       limit ?
