@@ -64,6 +64,7 @@ class Work(msgspec.Struct):
     shipped: Shipped
     ready: list[Mapped]  # what follows the cursor
     splits: list[int]  # how many messages the next requests may hold, the last first; empty: as many as fit
+    up_to: int = log.NO_END  # the newest of its events that this run has to do with
     released: list[int] = []  # seqs of parked events that are to go first
     coming: asyncio.Task[list[Event]] | None = None  # what follows what is ready
     suspect: bool = False
@@ -227,7 +228,9 @@ class Shipping:
 
     async def _events(self, work: Work, after: int) -> list[Event]:
         last = work.course.last_seq
-        up_to = self.settled if last is None else min(last, self.settled)
+        up_to = min(work.up_to, self.settled, log.NO_END if last is None else last)
+        if after >= up_to:
+            return []
         return await log.run(self._log, work.app.app_key, after, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES, up_to)
 
     async def _lease(self, work: Work) -> bool:

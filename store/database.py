@@ -103,6 +103,13 @@ class Database(ABC):
         The function may be run again where the engine gave up one of several transactions that waited for each other.
         """
 
+    async def claim(self, function: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `atomic`, for what need not outlive a crash of the server: it does not wait for the disk if it can.
+
+        What is waited for later is on disk only together with it.
+        """
+        return await self.atomic(function, *args, **kwargs)
+
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """One transaction at a time on this connection; two tasks that shared one would share its rollback."""

@@ -330,6 +330,7 @@ def test_a_uuid_stays_the_message_id_whatever_the_account(doors: Doors, cast: Ca
     assert cast.event()["message_id"].hex() == "11111111111171118111111111111111"
 
 
+@pytest.mark.only("sqlite", "what is kept is decided before it comes to a store")
 @given(
     account=st.text(st.characters(codec="ascii", min_codepoint=33), min_size=12, max_size=60),
     where=st.sampled_from(

@@ -29,6 +29,7 @@ from store import balance, destinations, log, registry
 from store.database import NATURES, Server, migrate_all, open_reader, open_writer
 from store.errors import ConfigError, StoreUnavailable
 from store.postgres import citus as ours
+from store.postgres.copying import claim, reach
 from store.secrets import Vault
 from store.settings import Settings
 
@@ -286,3 +287,8 @@ async def populate(where: Server) -> None:
             await registry.add_app(db, 0, app, partner, f"122{number}", app)
             change = destinations.Change(segment_write_key=key)
             await destinations.set_destination(db, Vault(SECRET_KEY), 0, app, change, 0)
+
+
+def test_nothing_is_copied_into_tables_that_are_spread_already(where: Server) -> None:
+    with reach(where) as connection, pytest.raises(ConfigError, match="copy first"):
+        claim(connection, "a source", 0)

@@ -20,7 +20,8 @@ from store.postgres.settled import BEGIN
 
 SLOTS = 64
 # What is wrong with a row itself: data, a constraint, or it cannot be said in the server's words at all.
-_UNFIT = (psycopg.DataError, psycopg.IntegrityError, UnicodeError, OverflowError, struct.error)
+_UNSPEAKABLE = (AttributeError, TypeError, UnicodeError, OverflowError, struct.error)
+_UNFIT = (psycopg.DataError, psycopg.IntegrityError, *_UNSPEAKABLE)
 
 
 def commit(connection: Connection, entries: Sequence[Entry], carried: Counter[Tally]) -> Committed:

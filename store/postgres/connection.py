@@ -161,10 +161,11 @@ def connect(server: Server, schema: str, role: str | None, read_only: bool) -> C
         f"-c search_path={schema}",
         f"-c statement_timeout={STATEMENT_MS}",
         f"-c idle_in_transaction_session_timeout={IDLE_MS}",
-        f"-c default_transaction_read_only={'on' if read_only else 'off'}",
         "-c synchronous_commit=on",
         "-c jit=off",
     ]
+    if read_only:  # else as the server says: one that is closed for maintenance stays closed
+        options.append("-c default_transaction_read_only=on")
     try:
         raw = psycopg.connect(
             server.url,

@@ -20,7 +20,7 @@ import psycopg
 from store.database import NATURES, Row, Server
 from store.errors import Busy, ConfigError, FootfallError
 from store.event import COLUMNS
-from store.postgres import partitions
+from store.postgres import citus, partitions
 from store.postgres.connection import Connection, connect, told
 from store.postgres.database import PostgresDatabase
 
@@ -111,6 +111,10 @@ def claim(to: Connection, source: str, now: int) -> list[Block]:
 
     Raises ConfigError when anything else is there than a half copy of this source.
     """
+    if citus.is_distributed(to):
+        raise ConfigError(
+            "the tables are spread over several nodes already: copy first, then `footfall migrate --citus`"
+        )
     if not to.execute("select exists (select from pg_namespace where nspname = 'copying')").fetchone()[0]:
         filled = _filled(to)
         if filled:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, LiteralString, ParamSpec, TypeVar
 
 import psycopg
 
@@ -28,6 +28,7 @@ WRITERS = {"registry": "footfall_operator", "log": "footfall_collector", "ledger
 READER, PORTAL = "footfall_reader", "footfall_portal"
 TOGETHER = ",".join(NATURES)  # no two schemas have a table of one name, but for schema_migrations
 STILL_MS = 600_000  # for a statement of a reader that counts everything
+_BEGIN_CLAIM: LiteralString = "begin; set local synchronous_commit = off"
 TRIES = 5  # of a transaction that the server gives up for another's sake
 
 
@@ -107,7 +108,10 @@ class PostgresDatabase(Database):
             return await asyncio.shield(self._on_thread(self._do, function, *args, **kwargs))
 
     async def atomic(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.run(_in_transaction, function, *args, **kwargs)
+        return await self.run(_in_transaction, "begin", function, *args, **kwargs)
+
+    async def claim(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(_in_transaction, _BEGIN_CLAIM, function, *args, **kwargs)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -166,12 +170,17 @@ def _all(connection: Connection, sql: str, values: Sequence[Any]) -> list[Row]:
 
 
 def _in_transaction(
-    connection: Connection, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    connection: Connection,
+    begin: LiteralString,
+    function: Callable[Concatenate[Connection, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> T:
     """Again from its beginning where it was given up for another: a function sees nothing of the try before."""
     for left in reversed(range(TRIES)):
         try:
-            connection.raw.execute("begin")
+            connection.raw.execute(begin)
             result = function(connection, *args, **kwargs)
             connection.raw.execute("commit")
             return result
