@@ -262,9 +262,12 @@ def selftest() -> None:
     "--minutes", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Go on for at least so long."
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="What happens, and in which order.")
+@click.option("--postgresql", is_flag=True, help="On a PostgreSQL server of its own, which is killed too.")
 @click.option("--report", "report_file", type=click.Path(path_type=Path), help="Write the report there too.")
 @as_json
-def selftest_delivery(kills: int, minutes: float, seed: int, report_file: Path | None, as_json: bool) -> None:
+def selftest_delivery(
+    kills: int, minutes: float, seed: int, postgresql: bool, report_file: Path | None, as_json: bool
+) -> None:
     """Kill processes, break connections, and check that no acknowledged event is lost or doubled.
 
     Works in a temporary directory on loopback and touches nothing of this installation. Prints a report in Markdown;
@@ -275,7 +278,7 @@ def selftest_delivery(kills: int, minutes: float, seed: int, report_file: Path |
     from selftest.plan import Plan
     from selftest.proof import prove
 
-    report = prove(Plan(kills, minutes, seed), lambda line: click.echo(f"footfall: {line}", err=True))
+    report = prove(Plan(kills, minutes, seed, postgresql), lambda line: click.echo(f"footfall: {line}", err=True))
     if report_file is not None:
         report_file.write_text(report.markdown())
     if as_json:

@@ -29,6 +29,8 @@ from store.postgres.connection import Connection
 from store.postgres.copying import CopyFailed
 from store.sqlite.database import FILES, WriterLock
 
+pytestmark = pytest.mark.only("sqlite", "that is where a copy comes from")
+
 DAY_MS = 86_400_000
 ODD = 'a\ttab, a\nline, \\N, a \\ and "quotes", 💥, \u2028, \x7f and \x01'
 
