@@ -122,6 +122,10 @@ class Database(ABC):
     async def now(self) -> int:
         """The time by the clock that all who share this database share, epoch milliseconds."""
 
+    @abstractmethod
+    async def version(self) -> str:
+        """The engine's name and version, for a person."""
+
     async def each(self, select: str, column: str, of: Collection[str] | None, order: str = "") -> list[Row]:
         """The rows of a select without a condition, all of them or those with certain values in one column, value by
         value."""

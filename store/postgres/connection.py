@@ -156,10 +156,9 @@ class Connection:
 
     def execute(self, sql: str, values: Sequence[Any] = (), /) -> Any:
         """Values become parameters; without any, `sql` may be several statements."""
-        cursor = self.raw.cursor(binary=True)
-        if values:
-            return cursor.execute(translated(sql), values, prepare=True)
-        return cursor.execute(sql, prepare=False) if ";" in sql else cursor.execute(translated(sql), (), prepare=True)
+        if ";" in sql and not values:
+            return self.raw.execute(sql)  # as text: only that way the server takes several
+        return self.raw.cursor(binary=True).execute(translated(sql), values, prepare=True)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> None:
         """In one go to the server and back."""
@@ -250,8 +249,14 @@ def _refused(error: psycopg.Error, server: Server) -> Exception:
     return StoreUnavailable(f"{server}: {_line(error)}")
 
 
+class Locked(StoreUnavailable):
+    """Another transaction holds what this one waited for, for as long as it may wait."""
+
+
 def told(error: psycopg.Error, server: Server) -> Exception:
     """psycopg's error as the store's; what is a fault of ours stays as it is."""
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return Locked(f"{server}: {_line(error)}")
     if isinstance(error, psycopg.IntegrityError):
         return Conflict(_line(error))
     if error.sqlstate is None or error.sqlstate.startswith(UNWELL):

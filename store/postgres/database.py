@@ -16,7 +16,7 @@ from typing import Any, Concatenate, LiteralString, ParamSpec, TypeVar
 
 import psycopg
 
-from store.database import Database, Engine, Row, Server
+from store.database import NATURES, Database, Engine, Row, Server
 from store.errors import StoreUnavailable
 from store.migrations import steps
 from store.postgres import citus
@@ -28,15 +28,18 @@ T = TypeVar("T")
 
 WRITERS = {"registry": "footfall_operator", "log": "footfall_collector", "ledger": "footfall_exporter"}
 READER, PORTAL = "footfall_reader", "footfall_portal"
+TOGETHER = ",".join(NATURES)  # no two schemas have a table of one name, but for schema_migrations
 _BEGIN_CLAIM: LiteralString = "begin; set local synchronous_commit = off"
-COUNTING_SECONDS = 605.0  # for a statement of one who holds still and counts everything
+COUNTING_MS = 600_000  # for a statement of one who holds still and counts everything …
+COUNTING_SECONDS = COUNTING_MS / 1_000 + 5  # … and the server's answer
 TRIES = 5  # of a transaction that the server gives up for another's sake
 
 
 class PostgresDatabase(Database):
     """A lost connection is an error once; the next call connects anew, and when that fails it fails for all who wait.
     From when it was made, no call takes longer than `patience`, and a server that is silent for long is given up in any
-    case."""
+    case. With `once`, the session itself is what is needed: it is not made anew, and may be silent for as long as it
+    takes. `nature` may be TOGETHER: every schema over one connection."""
 
     engine: Engine = "postgresql"
     shared = True
@@ -49,13 +52,15 @@ class PostgresDatabase(Database):
         partner_key: str | None = None,
         standby: bool = False,
         patience: float = math.inf,
+        once: bool = False,
     ) -> None:
         self._server = server
         self._standby = standby
         self._patience = patience
+        self._once = once
         self._made = 0.0  # when the call that is under way was made, by the monotonic clock
         self._missed = 0.0, ""  # when the server was found away, and why
-        self._silence = SILENT_SECONDS
+        self._silence = math.inf if once else SILENT_SECONDS
         self._nature = nature
         self._role = role
         self._partner_key = partner_key
@@ -95,6 +100,8 @@ class PostgresDatabase(Database):
         if self._connection is None or self._connection.lost:
             if self._within:
                 raise StoreUnavailable(f"{self._server}: the connection was lost within a transaction")
+            if self._once and self._connection is not None:
+                raise StoreUnavailable(f"{self._server}: the connection was lost")
             read_only = self._role in (READER, PORTAL)
             if self._made < self._missed[0]:  # another has looked meanwhile
                 raise StoreUnavailable(self._missed[1])
@@ -159,6 +166,10 @@ class PostgresDatabase(Database):
     async def now(self) -> int:
         return int(await self.value("select floor(extract(epoch from clock_timestamp()) * 1000)::bigint"))
 
+    async def version(self) -> str:
+        number = int(await self.value("select current_setting('server_version_num')::int"))
+        return f"PostgreSQL {number // 10_000}.{number % 10_000}"
+
     def _begin(self, sql: str) -> None:
         self._do(_execute, "select 1", ())  # a connection that was lost is made anew now, and not later
         self._within = True
@@ -175,10 +186,15 @@ class PostgresDatabase(Database):
                 self._connection.close()
 
     async def hold_still(self) -> None:
-        """On Citus it is a moment of each node, that of the first look there; what is of one app lies on one node."""
+        """Partitions are locked first: one that went would be missed here, and its count not seen yet. On Citus it is a
+        moment of each node, that of the first look there; what is of one app lies on one node."""
         self._silence = COUNTING_SECONDS
-        await self._on_thread(self._begin, "begin isolation level repeatable read read only")
-        if self._connection is not None and self._connection.citus:
+        sql = f"begin isolation level repeatable read read only; set local statement_timeout = {COUNTING_MS}"
+        distributed = self._connection is not None and self._connection.citus
+        if "log" in self._nature and not distributed:
+            sql += "; lock table log.events in access share mode"
+        await self._on_thread(self._begin, sql)
+        if distributed:
             await self.execute(citus.ONE_MOMENT)
 
 
@@ -231,10 +247,16 @@ async def open_reader(
     return await _open(PostgresDatabase(server, nature, role, partner_key, standby), nature)
 
 
-async def _open(db: PostgresDatabase, nature: str) -> Database:
+async def open_together(server: Server, role: str | None = READER, once: bool = False) -> Database:
+    """Every schema over one connection; without a role, as the user of the URL."""
+    return await _open(PostgresDatabase(server, TOGETHER, role, once=once), *NATURES)
+
+
+async def _open(db: PostgresDatabase, *natures: str) -> Database:
     try:
-        if await lacking(db, nature):
-            raise StoreUnavailable(f"the schema {nature} is not of this version yet: run `footfall migrate`")
+        for nature in natures:
+            if await lacking(db, nature):
+                raise StoreUnavailable(f"the schema {nature} is not of this version yet: run `footfall migrate`")
     except BaseException:
         await db.close()
         raise
