@@ -8,6 +8,7 @@ later run soon after the others are done.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Sequence
@@ -27,15 +28,17 @@ from store import ids, ledger, log
 from store.database import Database
 from store.destinations import Course
 from store.entry import HOUR_MS
+from store.errors import StoreUnavailable
 from store.event import Event
 from store.ledger import Answer, Batch, Cursor, LeaseLost, Parked, Passage
 from store.registry import App
 
+_TESTED = os.environ.get("FOOTFALL_TEST_LEASE_SECONDS") if os.environ.get("FOOTFALL_TEST") == "1" else None
 LANES = 16
 SUSPECT_LANES = 4
 SLOW_SECONDS = 2.0
 PROBE_SECONDS = 1.5  # for the answer of a destination whose breaker is open
-LEASE_SECONDS = 60.0  # more than any one attempt takes
+LEASE_SECONDS = float(_TESTED or 60)  # more than any one attempt takes
 STINT = 8  # turns of one course while others wait
 RUN_SECONDS = 50 * 60
 GRACE_SECONDS = 15.0  # what is left to those that fail when all but suspects are done …
@@ -155,6 +158,9 @@ class Shipping:
             except LeaseLost:
                 work.leased_until = 0.0
                 self._leave(work)
+            except StoreUnavailable:
+                await self._end_without_store()
+                raise
             finally:
                 if work.suspect:
                     self._not_sound(work)
@@ -162,6 +168,14 @@ class Shipping:
                     await _forget(work)
             await self._give_back(work, more)
             return more
+
+    async def _end_without_store(self) -> None:
+        """Let the others begin nothing more, unless the ledger is there again: each would wait for it in turn."""
+        if time.monotonic() <= self._ends:
+            try:
+                await self._ledger.now()
+            except StoreUnavailable:
+                self._ends = 0.0
 
     async def _stint(self, work: Work) -> bool:
         """A few turns, so that a lease that others wait for is not asked for anew with each."""

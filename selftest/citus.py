@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from selftest.cluster import Databases
-from store.database import Server, migrate_all
+from store.database import NATURES, Server, migrate_all
 from store.postgres import roles
 
 
@@ -26,11 +26,13 @@ class Citus(Databases):
             sql = "select nodename, nodeport from pg_dist_node where noderole = 'primary' order by groupid"
             self._nodes: list[tuple[str, int]] = connection.execute(sql).fetchall()
 
-    def database(self, name: str | None = None) -> str:
-        """With its tables, distributed."""
+    def database(self, name: str | None = None, template: str | None = None) -> str:
+        """With its tables, distributed, and the rows of the one with the URL `template`."""
         url = self.bare(name)
         asyncio.run(migrate_all(Server(url), distribute=True))
         self.let_roles_log_in(True)
+        if template is not None:
+            _copy_rows(template, url)
         return url
 
     def let_roles_log_in(self, may: bool) -> None:
@@ -66,3 +68,24 @@ class Citus(Databases):
         parts = urlsplit(url or self.url)
         user = parts.netloc.rpartition("@")[0]
         return urlunsplit(parts._replace(netloc=f"{user}@{node[0]}:{node[1]}"))
+
+
+def _copy_rows(origin: str, to: str) -> None:
+    with psycopg.connect(origin) as source, psycopg.connect(to) as there:
+        there.execute("set local citus.multi_shard_modify_mode to 'sequential'")
+        tables = [table for (table,) in source.execute(_TABLES, (list(NATURES),))]
+        there.execute(f"truncate {', '.join(tables)}".encode())
+        for table in tables:
+            read, write = (f"copy (select * from {table}) to stdout", f"copy {table} from stdin")  # noqa: S608 - ours
+            with source.cursor().copy(read.encode()) as rows, there.cursor().copy(write.encode()) as into:
+                for row in rows:
+                    into.write(row)
+
+
+# What refers to another table is made after it.
+_TABLES = """
+    select oid::regclass::text
+    from pg_class
+    where relnamespace = any(select oid from pg_namespace where nspname = any(%s)) and relkind in ('r', 'p')
+      and not relispartition
+    order by oid"""

@@ -119,6 +119,9 @@ class SqliteDatabase(Database):
     async def now(self) -> int:
         return time.time_ns() // 1_000_000
 
+    async def version(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
 
 def _in_transaction(
     connection: sqlite3.Connection,
