@@ -68,7 +68,7 @@ class Prepared:
             with Footfall(home / "data", **env) as footfall:
                 yield Stage(footfall, self.cast, self.segment)
             return
-        env["FOOTFALL_DATABASE_URL"] = self._databases.database(template=self._url)
+        env["FOOTFALL_DATABASE_URL"] = self._databases.copy(self._url)
         with Footfall(home / "data", FOOTFALL_TEST="1", FOOTFALL_TEST_LEASE_SECONDS="1", **env) as footfall:
             yield Stage(footfall, self.cast, self.segment)
         self._databases.drop(env["FOOTFALL_DATABASE_URL"])

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from selftest.cluster import Databases
+from selftest.cluster import Cluster, Databases
 from store.database import NATURES, Engine, Row, Server, Where, migrate_all
 from store.sqlite.database import FILES
 
@@ -64,7 +64,7 @@ class Templates:
             return self._free[fill].pop()
         origin = self.filled("postgresql", fill).where
         assert isinstance(origin, Server)
-        return Copy(self.databases.database(template=origin.url))
+        return Copy(self.databases.copy(origin.url))
 
     def give_back(self, fill: Fill, copy: Copy) -> None:
         if copy.restored():
@@ -74,9 +74,14 @@ class Templates:
             self.databases.drop(copy.url)
 
     def close(self) -> None:
-        for copy in chain.from_iterable(self._free.values()):
+        """Leave nothing on a server that goes on after the tests."""
+        copies = list(chain.from_iterable(self._free.values()))
+        for copy in copies:
             copy.close()
-            self.databases.drop(copy.url)
+        if not isinstance(self.databases, Cluster):
+            origins = [filled.where.url for filled in self._filled.values() if isinstance(filled.where, Server)]
+            for url in (*origins, *(copy.url for copy in copies)):
+                self.databases.drop(url)
 
 
 class Copy:
