@@ -150,16 +150,23 @@ _SEEN = """/* ledger.see */
     set value = excluded.value"""
 
 
-async def begin(db: Database, destinations: Sequence[tuple[str, str, int]]) -> None:
-    """Begin a cursor for each (app, destination, start) that has none."""
-    async with db.transaction():
-        await db.execute_many(
-            """/* ledger.begin */
-            insert into cursors (app_key, destination_id, start_seq, seq)
-            values (?, ?, ?, ?)
-            on conflict do nothing""",
-            [(app_key, destination_id, start, start) for app_key, destination_id, start in destinations],
-        )
+async def begin(
+    db: Database, destinations: Sequence[tuple[str, str, int]], newest: Mapping[str, int] | None = None
+) -> None:
+    """Begin a cursor for each (app, destination, start) that has none; `newest` is the newest seq of apps."""
+    heads = newest or {}
+    rows = [(app, destination, start, start, heads.get(app, 0)) for app, destination, start in destinations]
+    await db.atomic(_begin, rows)
+
+
+def _begin(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+    connection.executemany(_BEGIN, rows)
+
+
+_BEGIN = """/* ledger.begin */
+    insert into cursors (app_key, destination_id, start_seq, seq, newest_seq)
+    values (?, ?, ?, ?, ?)
+    on conflict do nothing"""
 
 
 async def lease(db: Database, app_key: str, destination_id: str, owner: str, now: int, until: int) -> Cursor | None:
