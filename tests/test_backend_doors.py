@@ -203,7 +203,7 @@ def test_a_message_id_told_twice_is_one_install(doors: Doors, cast: Cast) -> Non
     assert [receipt["duplicate"] for receipt in receipts] == [0, 1]
 
 
-@pytest.mark.parametrize("occurred", ["2026-01-01T10:00:00Z", iso(600_000)])
+@pytest.mark.parametrize("occurred", ["2026-01-01T10:00:00Z", iso(600_000)], ids=["behind", "ahead"])
 def test_an_act_told_twice_with_its_time_is_one_also_when_the_senders_clock_is_ahead(
     doors: Doors, cast: Cast, occurred: str
 ) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from exporter import segment
@@ -39,6 +39,7 @@ def answered(body: str, key: str) -> str:
 @pytest.mark.parametrize("echo", ECHOES)
 @given(key=KEYS.filter(lambda key: len(key) >= 8))
 def test_an_echoed_key_is_taken_out(echo: str, key: str) -> None:
+    assume(all(key not in said for said in ("[write key]", "/v1/projects/", "and again")))  # as it would be anyway
     written = ECHOES[echo](key)
     body = answered(f"«{written}» and again «{written}»", key)
     assert written not in body
