@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from selftest.citus import Citus
 from selftest.cluster import Cluster, Databases
 
 
@@ -18,8 +19,13 @@ from selftest.cluster import Cluster, Databases
 def cluster() -> Iterator[Databases]:
     """The server that all tests share: the one that TEST_POSTGRES_URL names, as a superuser of it, else one of ours.
 
-    A test that stops or kills a server makes its own Cluster.
+    With TEST_CITUS_URL, the URL of a database on a coordinator, all of them run on Citus. A test that stops or kills
+    a server makes its own Cluster.
     """
+    on_citus = os.environ.get("TEST_CITUS_URL")
+    if on_citus:
+        yield Citus(on_citus)
+        return
     given = os.environ.get("TEST_POSTGRES_URL")
     if given:
         yield Databases(given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -117,21 +117,26 @@ def fake_segment(port: int) -> None:
 
 
 @main.command()
+@click.option("--check", is_flag=True, help="Say what is missing, change nothing; exits 1 when anything is.")
+@click.option("--citus", is_flag=True, help="Spread the tables over the nodes of Citus, now and from now on.")
 @as_json
-def migrate(as_json: bool) -> None:
+def migrate(check: bool, citus: bool, as_json: bool) -> None:
     """Make the databases, or bring them up to this version.
 
     Example: footfall migrate
     """
-    from store.database import called, migrate_all
+    from store.database import called, migrate_all, missing
     from store.settings import load
 
     where = load().where
-    applied = _run(migrate_all(where))
+    steps = _run(missing(where) if check else migrate_all(where, citus))
     if as_json:
-        _print(applied)
-    for nature, names in applied.items():
-        click.echo(f"{called(where, nature)}: {', '.join(names) or 'up to date'}", err=as_json)
+        _print(steps)
+    for nature, names in steps.items():
+        said = f"{'missing ' if check else ''}{', '.join(names)}" if names else "up to date"
+        click.echo(f"{called(where, nature)}: {said}", err=as_json)
+    if check and any(steps.values()):
+        raise SystemExit(1)
 
 
 @main.command()
@@ -166,14 +171,15 @@ def doctor(max_age: float, hours: bool, quiet: bool, as_json: bool) -> None:
 def backup(into: Path, keep: int | None, as_json: bool) -> None:
     """Copy the databases into a new directory below DIR, and check the copy; the processes may work on.
 
-    The secret key is not in it. Exits 1 when no good copy could be made, or when its sums are off.
+    The secret key is not in it. Exits 1 when no good copy could be made, or when its sums are off. A server is backed
+    up with PostgreSQL's own programs: this one refuses it.
 
     Example: footfall backup /var/backups/footfall --keep 14
     """
     from store.backup import back_up
     from store.settings import load
 
-    made = _run(back_up(load().data_dir, into, keep))
+    made = _run(back_up(load().where, into, keep))
     if as_json:
         _print(made)
     else:
@@ -184,14 +190,54 @@ def backup(into: Path, keep: int | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.option(
-    "--timeout", default=600.0, show_default=True, metavar="SECONDS", help="How long to wait for a collector."
-)
+@click.option("--from", "source", required=True, metavar="sqlite", help="What is copied: the data directory's files.")
+@click.option("--to", metavar="URL", help="The PostgreSQL database, without a password; else FOOTFALL_DATABASE_URL.")
+@as_json
+def copy(source: str, to: str | None, as_json: bool) -> None:
+    """Copy this installation from SQLite to an empty PostgreSQL database that `footfall migrate` prepared.
+
+    Most of it goes while everything runs. Exit codes: 0 the copy is complete, 75 stop the collector and the exporter
+    and run this again to finish, 1 the copy would not be the same, 78 the database is not for this copy.
+
+    Example: footfall copy --from sqlite --to postgresql://footfall@db.example/footfall
+    """
+    from store.copying import copy as run
+    from store.copying import destination
+    from store.settings import load
+
+    settings = load()
+    server = destination(source, to, settings.database_url)
+    done = _run(run(settings.data_dir, server, _now(), _now_and_then("copied events up to {} of {}")))
+    if as_json:
+        _print(done)
+    for table in () if as_json else done.tables:
+        click.echo(f"{table.table:<28} {table.rows:>12} {table.hash}")
+    for line in done.lines():
+        click.echo(f"footfall: {line}", err=True)
+    raise SystemExit(0 if done.complete else 75)
+
+
+def _now_and_then(line: str) -> Callable[..., None]:
+    """Something that says how far a long work is, on standard error, every few seconds."""
+    said = time.monotonic()
+
+    def say(*told: Any) -> None:
+        nonlocal said
+        if time.monotonic() > said + 5:
+            said = time.monotonic()
+            click.echo(f"footfall: {line.format(*told)}", err=True)
+
+    return say
+
+
+@main.command()
+@click.option("--timeout", default=600.0, show_default=True, metavar="SECONDS", help="How long to wait for others.")
 @as_json
 def purge(timeout: float, as_json: bool) -> None:
     """Remove events, rejections and visitors that are older than the settings allow.
 
-    A running collector is asked to do it, and waited for. Example: footfall purge
+    A running collector is asked to do it, and waited for; on a server this command does it, as the owner of the
+    database. Example: footfall purge
     """
     from store.purging import purge as run
     from store.settings import load
@@ -216,9 +262,12 @@ def selftest() -> None:
     "--minutes", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Go on for at least so long."
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="What happens, and in which order.")
+@click.option("--postgresql", is_flag=True, help="On a PostgreSQL server of its own, which is killed too.")
 @click.option("--report", "report_file", type=click.Path(path_type=Path), help="Write the report there too.")
 @as_json
-def selftest_delivery(kills: int, minutes: float, seed: int, report_file: Path | None, as_json: bool) -> None:
+def selftest_delivery(
+    kills: int, minutes: float, seed: int, postgresql: bool, report_file: Path | None, as_json: bool
+) -> None:
     """Kill processes, break connections, and check that no acknowledged event is lost or doubled.
 
     Works in a temporary directory on loopback and touches nothing of this installation. Prints a report in Markdown;
@@ -229,7 +278,7 @@ def selftest_delivery(kills: int, minutes: float, seed: int, report_file: Path |
     from selftest.plan import Plan
     from selftest.proof import prove
 
-    report = prove(Plan(kills, minutes, seed), lambda line: click.echo(f"footfall: {line}", err=True))
+    report = prove(Plan(kills, minutes, seed, postgresql), lambda line: click.echo(f"footfall: {line}", err=True))
     if report_file is not None:
         report_file.write_text(report.markdown())
     if as_json:

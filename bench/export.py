@@ -18,7 +18,7 @@ import msgspec
 from segment.analytics.client import Client
 
 from bench.figure import Figure
-from bench.stage import NOW_MS, WRITE_KEY, fill_log, free_port, prepare, process
+from bench.stage import NOW_MS, WRITE_KEY, environment, fill_log, free_port, prepare, process
 from exporter.mapping import Mapper
 from store import destinations, log, registry
 from store.database import open_reader
@@ -39,8 +39,8 @@ def rate(scratch: Path) -> Iterator[Figure]:
         for pair in range(PAIRS):
             settings = prepare(scratch / str(pair), with_destinations=True)
             fill_log(settings.data_dir, EVENTS)
-            peers.append(_client_rate(settings, port))
-            ours.append(EVENTS / float(_export(settings, port)[0]["seconds"]))
+            peers.append(client_rate(settings, port))
+            ours.append(EVENTS / float(exported(settings, port)[0]["seconds"]))
     ratios = [one / other for one, other in zip(ours, peers, strict=True)]
     middle = ratios.index(statistics.median_low(ratios))
     yield Figure("export", ours[middle], "events/s", peers[middle], "the library's Client", "at least", 5.0)
@@ -52,19 +52,15 @@ def memory(scratch: Path) -> Iterator[Figure]:
     settings = prepare(scratch, apps=10, with_destinations=True)
     fill_log(settings.data_dir, MILLION, apps=10)
     with process("-m", "bench.sink", str(port), port=port):
-        report, peak_mb = _export(settings, port)
+        report, peak_mb = exported(settings, port)
     if sum(item["accepted"] for item in report["destinations"]) != MILLION:
         raise RuntimeError("not every event was accepted")
     yield Figure("export peak memory", peak_mb, "MB", MEMORY_LIMIT_MB, "limit", "at most", 1.0)
 
 
-def _export(settings: Settings, port: int) -> tuple[dict[str, Any], float]:
+def exported(settings: Settings, port: int) -> tuple[dict[str, Any], float]:
     """One run as an operator starts it: its report, and its peak resident size in MB."""
-    env = {
-        "FOOTFALL_DATA_DIR": str(settings.data_dir),
-        "FOOTFALL_SECRET_KEY": settings.secret_key,
-        "FOOTFALL_SEGMENT_URL_US": f"http://127.0.0.1:{port}",
-    }
+    env = environment(settings, FOOTFALL_SEGMENT_URL_US=f"http://127.0.0.1:{port}")
     with tempfile.TemporaryFile() as said:
         running = subprocess.Popen([sys.executable, "-m", "footfall", "export", "--json"], env=env, stdout=said)
         peak_kib = 0
@@ -87,7 +83,7 @@ def _peak_kib(pid: int) -> int:
     return int(found[1]) if found else 0
 
 
-def _client_rate(settings: Settings, port: int) -> float:
+def client_rate(settings: Settings, port: int) -> float:
     """Events a second of the threaded client, which gets its events mapped and in memory."""
     calls = asyncio.run(_mapped(settings))
     client = Client(WRITE_KEY, host=f"http://127.0.0.1:{port}", max_queue_size=len(calls) + 1)
@@ -104,11 +100,11 @@ async def _mapped(settings: Settings) -> list[dict[str, Any]]:
     """Keyword arguments of `track` for the first events of the log."""
     from datetime import UTC, datetime
 
-    async with await open_reader(settings.data_dir, "registry") as db:
+    async with await open_reader(settings.where, "registry") as db:
         app = await registry.app(db, "com.example.bench0")
         destination = await destinations.destination(db, app.app_key)
     assert destination is not None
-    async with await open_reader(settings.data_dir, "log") as db:
+    async with await open_reader(settings.where, "log") as db:
         events = await log.run(db, app.app_key, 0, PEER_EVENTS)
     at = datetime.fromtimestamp(NOW_MS / 1_000, UTC)
     mapper = Mapper(app, destination, "MPAC")

@@ -32,7 +32,7 @@ def single(scratch: Path) -> Iterator[Figure]:
         for _ in range(PAIRS):
             peers.append(wrk(f"http://127.0.0.1:{port}/e", 1, SECONDS, CONNECTIONS))
             ours.append(wrk(door, 1, SECONDS, CONNECTIONS))
-    yield _paired("ingest single", ours, peers, "requests/s", "bare uvicorn", 0.45)
+    yield paired("ingest single", ours, peers, "requests/s", "bare uvicorn", 0.45)
 
 
 def batch(scratch: Path) -> Iterator[Figure]:
@@ -43,7 +43,7 @@ def batch(scratch: Path) -> Iterator[Figure]:
         for pair in range(PAIRS):
             peers.append(_bare_rows(scratch, pair))
             ours.append(wrk(door, BATCH, SECONDS, 32) * BATCH)
-    yield _paired("ingest batch of 20", ours, peers, "rows/s", "bare SQLite", 0.5)
+    yield paired("ingest batch of 20", ours, peers, "rows/s", "bare SQLite", 0.5)
 
 
 def _bare_rows(scratch: Path, pair: int) -> float:
@@ -83,7 +83,7 @@ def full(scratch: Path) -> Iterator[Figure]:
         for _ in range(PAIRS):
             peers.append(wrk(small, 1, SECONDS, CONNECTIONS))
             ours.append(wrk(large, 1, SECONDS, CONNECTIONS))
-    yield _paired("ingest at 5 million", ours, peers, "requests/s", "empty log", 0.85)
+    yield paired("ingest at 5 million", ours, peers, "requests/s", "empty log", 0.85)
 
 
 def disk(scratch: Path) -> Iterator[Figure]:
@@ -94,7 +94,7 @@ def disk(scratch: Path) -> Iterator[Figure]:
     yield Figure("disk per event", size, "bytes", len("".join(map(str, chain(row(0))))), "its values as text")
 
 
-def _paired(name: str, ours: list[float], peers: list[float], unit: str, peer: str, bound: float) -> Figure:
+def paired(name: str, ours: list[float], peers: list[float], unit: str, peer: str, bound: float) -> Figure:
     """The pair whose ratio is the median."""
     ratios = [one / other for one, other in zip(ours, peers, strict=True)]
     middle = ratios.index(statistics.median_low(ratios))

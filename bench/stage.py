@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from store import destinations, registry
-from store.database import open_writer
+from store.database import migrate_all, open_writer
 from store.event import Details, NewRow, encode_details
 from store.ids import uuid7
 from store.secrets import Vault
@@ -27,27 +27,50 @@ from store.sqlite.append import insert_statement
 LUA = Path(__file__).with_name("browser.lua")
 NOW_MS = time.time_ns() // 1_000_000
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
+FIRST_APP = "com.example.bench0"
 WRITE_KEY = "FOOTFALLBENCHWRITEKEY00000000001"
 
 
-def prepare(data_dir: Path, apps: int = 1, with_destinations: bool = False) -> Settings:
-    """A data directory with `apps` apps of one partner, `com.example.bench0` and so on."""
-    settings = load({}, data_dir=data_dir)
+def prepare(
+    data_dir: Path, apps: int = 1, with_destinations: bool = False, url: str | None = None, start_seq: int = 0
+) -> Settings:
+    """A data directory, or a PostgreSQL database, with `apps` apps of one partner, `com.example.bench0` and so on.
+
+    Events up to `start_seq` are not owed to their destinations.
+    """
+    settings = load({}, data_dir=data_dir, database_url=url)
 
     async def fill() -> None:
-        async with await open_writer(data_dir, "registry") as db:
+        await migrate_all(settings.where)
+        async with await open_writer(settings.where, "registry") as db:
             await registry.add_partner(db, NOW_MS, "bench", "1", "Bench")
-            for number in range(apps):
-                key = f"com.example.bench{number}"
-                await registry.add_app(db, NOW_MS, key, "bench", str(1000 + number), f"Bench {number}")
-                if with_destinations:
-                    change = destinations.Change(segment_write_key=WRITE_KEY)
-                    await destinations.set_destination(db, Vault(settings.secret_key), NOW_MS, key, change, 0)
-        async with await open_writer(data_dir, "log"):
-            pass
+            await registry.add_app(db, NOW_MS, FIRST_APP, "bench", "1000", "Bench")
+            if with_destinations:
+                change = destinations.Change(segment_write_key=WRITE_KEY)
+                await destinations.set_destination(db, Vault(settings.secret_key), NOW_MS, FIRST_APP, change, start_seq)
+            if apps > 1:
+                await db.execute(MORE_APPS, (apps - 1,))
+                await db.execute(MORE_DESTINATIONS, (apps - 1,))
 
     asyncio.run(fill())
     return settings
+
+
+# The first app and its destination again and again, in one statement however many there are.
+_NUMBERS = """
+    with recursive numbers (n) as (select cast(1 as bigint) union all select n + 1 from numbers where n < ?)"""
+
+MORE_APPS = f"""/* bench.apps */{_NUMBERS}
+    insert into apps (app_key, partner_key, plugin_id, name, guid, ingest_key, created_at)
+    select 'com.example.bench' || n, partner_key, plugin_id || '-' || n, name, guid || n, ingest_key || n, created_at
+    from apps cross join numbers"""
+
+MORE_DESTINATIONS = f"""/* bench.destinations */{_NUMBERS}
+    insert into destinations (app_key, destination_id, name, region, url, profile, segment_write_key, write_key_last4,
+      write_key_fingerprint, start_seq, active, created_at, updated_at)
+    select 'com.example.bench' || n, substr(destination_id, 1, 24) || (100000000000 + n), name, region, url, profile,
+      segment_write_key, write_key_last4, write_key_fingerprint, start_seq, active, created_at, updated_at
+    from destinations cross join numbers"""
 
 
 def row(number: int, apps: int = 1) -> NewRow:
@@ -134,11 +157,18 @@ def process(
             running.wait(timeout=30)
 
 
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    """What a process of the product needs to find the stage."""
+    env = {"FOOTFALL_DATA_DIR": str(settings.data_dir), "FOOTFALL_SECRET_KEY": settings.secret_key}
+    if settings.database_url:
+        env["FOOTFALL_DATABASE_URL"] = settings.database_url
+    return env | more
+
+
 @contextmanager
 def collector(settings: Settings) -> Iterator[str]:
     """The collector as an operator runs it; gives the URL of the browser's door."""
-    port = free_port()
-    env = {"FOOTFALL_DATA_DIR": str(settings.data_dir), "FOOTFALL_SECRET_KEY": settings.secret_key}
+    port, env = free_port(), environment(settings)
     with process("-m", "footfall", "serve", "--port", str(port), port=port, path="/readyz", env=env):
         yield f"http://127.0.0.1:{port}/e"
 
@@ -147,7 +177,7 @@ def wrk(url: str, events: int, seconds: float, connections: int) -> float:
     """Requests a second that `url` answers, when every connection POSTs `events` events again and again."""
     seed = str(time.time_ns() % 1_000_000)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(LUA), url, "--"]
-    arguments = [str(events), "com.example.bench0", seed]
+    arguments = [str(events), FIRST_APP, seed]
     said = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
     if rate is None or "Non-2xx" in said or "Socket errors" in said:

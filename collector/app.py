@@ -32,6 +32,8 @@ from store.database import make_ready, open_reader, open_writer
 from store.secrets import Vault
 from store.settings import Settings
 
+PATIENCE_SECONDS = 10.0  # for a server's answer: senders wait twice that for ours, or longer
+
 
 class Collector:
     """The ASGI application. Its parts exist between the start and the stop of the server's lifespan."""
@@ -66,10 +68,11 @@ class Collector:
         settings = self._settings
         async with AsyncExitStack() as stack:
             await make_ready(settings.where)
-            log_writer = await stack.enter_async_context(await open_writer(settings.where, "log"))
-            log_reader = await stack.enter_async_context(await open_reader(settings.where, "log"))
-            registry_reader = await stack.enter_async_context(await open_reader(settings.where, "registry"))
-            registry_writer = await stack.enter_async_context(await open_writer(settings.where, "registry"))
+            enter, where = stack.enter_async_context, settings.where
+            log_writer = await enter(await open_writer(where, "log", patience=PATIENCE_SECONDS))
+            log_reader = await enter(await open_reader(where, "log", patience=PATIENCE_SECONDS))
+            registry_reader = await enter(await open_reader(where, "registry", patience=PATIENCE_SECONDS))
+            registry_writer = await enter(await open_writer(where, "registry", patience=PATIENCE_SECONDS))
             directory = Directory(registry_reader)
             await directory.start()
             stack.push_async_callback(directory.stop)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import journal
 from store import registry
@@ -28,11 +29,13 @@ class Directory:
         self._tokens: dict[str, Token] = {}
         self._version = ""
         self._looked_at = 0.0
+        self._unread: Unavailable | None = None  # why the last look saw nothing
         self._looking = asyncio.Lock()  # who asks while somebody looks waits for what that one sees
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        await self.refresh()
+        with suppress(Unavailable):  # a standby serves until it is promoted: whoever is unknown is told to come back
+            await self.refresh()
         self._task = asyncio.create_task(self._poll(), name="directory")
 
     async def stop(self) -> None:
@@ -59,6 +62,14 @@ class Directory:
     async def refresh(self) -> None:
         """Read the registry if it has changed."""
         self._looked_at = time.monotonic()
+        try:
+            await self._read()
+        except Unavailable as error:
+            self._unread = error
+            raise
+        self._unread = None
+
+    async def _read(self) -> None:
         version = await registry.version(self._db)
         if version == self._version:
             return
@@ -71,6 +82,8 @@ class Directory:
         async with self._looking:
             if self._looked_at <= asked:
                 await self.refresh()
+            elif self._unread is not None:
+                raise Unavailable(self._unread.reason, self._unread.retry_after)
 
     async def _poll(self) -> None:
         while True:

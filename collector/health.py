@@ -20,10 +20,9 @@ class Health:
         return JSONResponse({"status": "alive"})
 
     async def readyz(self, request: Request) -> Response:
-        if self._writer.unwell is not None:
-            return JSONResponse(
-                {"status": "unwell", "reason": self._writer.unwell}, status_code=503, headers={"Retry-After": "2"}
-            )
+        reason = await self._writer.why_not()
+        if reason is not None:
+            return JSONResponse({"status": "unwell", "reason": reason}, status_code=503, headers={"Retry-After": "2"})
         return JSONResponse({"status": "ready"})
 
     async def metrics(self, request: Request) -> Response:

@@ -101,7 +101,7 @@ def serve(
 
 async def _open_once(settings: Settings) -> None:
     await make_ready(settings.where)
-    async with await open_reader(settings.where, "registry") as db:
+    async with await open_reader(settings.where, "registry", standby=True) as db:
         await rotation.check(db, Vault(settings.secret_key))
 
 

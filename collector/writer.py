@@ -117,6 +117,15 @@ class Writer:
         for (_, door, _, outcome, reason), n in counts.items():
             self.totals[door, outcome, reason] += n
 
+    async def why_not(self) -> str | None:
+        """Why nothing could be stored now. A quiet collector asks its server; it cannot know otherwise."""
+        if self.unwell is None:
+            try:
+                await self._db.now()
+            except Unavailable as error:
+                return str(error)
+        return self.unwell
+
     async def _work(self) -> None:
         while self._queue or not self._stopping:
             if self.unwell is not None and not self._stopping:

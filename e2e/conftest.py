@@ -21,6 +21,8 @@ from recorder import Recorder
 from shipping_stage import Prepared, Stage
 from siege import SITE, Siege
 
+from selftest.cluster import Databases
+
 ROOT = Path(__file__).parent.parent
 
 ARGUMENTS = [
@@ -106,6 +108,12 @@ def page(context: BrowserContext) -> Page:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     with Prepared(tmp_path_factory.mktemp("prepared")) as prepared:
+        yield prepared
+
+
+@pytest.fixture(scope="session")
+def prepared_on_server(cluster: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    with Prepared(tmp_path_factory.mktemp("prepared"), cluster) as prepared:
         yield prepared
 
 

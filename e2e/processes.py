@@ -104,6 +104,8 @@ class Footfall(Installation):
 
     def seed(self, write_keys: bool = False, region: str = "us") -> Cast:
         """Fill the registry: see Cast. With `write_keys`, each app also has a destination, from the log's beginning."""
+        if self.where != self.data_dir:
+            self.cli("migrate", check=True)
         self.cli("partner", "add", "owner", "--partner-id", "1211971", "--name", "Owner", check=True)
         self.cli("partner", "add", "stranger", "--partner-id", "1213333", "--name", "Stranger", check=True)
         scopes = ("--scope", "installs", "app-requests", "uninstalls")

@@ -12,21 +12,41 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
-from processes import SECRET_KEY, Cast, Footfall, Process
+import msgspec
+import psycopg
+from processes import SECRET_KEY, Cast, Footfall, Process, wait_until
 
-from store import destinations, registry
-from store.database import open_writer
+from selftest.cluster import Databases
+from store import balance, destinations, registry
+from store.database import Server, open_writer
 from store.secrets import Vault
 
 NOON = 1_771_243_200_123  # 2026-02-16T12:00:00.123Z
 VISITOR = "89b60ff131fa6d32b85f0893a8670fbc2a9608d0"
+DETAILS = {"url": "https://market.example/apps/1/a?tab=x", "query": {"tab": "x"}}
+COLLECT = """
+    with new as materialized (
+      select nextval('log.events_seq') as seq, decode(lpad(to_hex(number), 32, '0'), 'hex') as message_id
+      from generate_series(%(first)s::bigint, %(last)s) as number
+    ), noted as (
+      insert into log.message_ids select %(app)s, message_id, seq from new
+    )
+    insert into log.events (seq, app_key, message_id, type, name, source, occurred_at, received_at, partner_key,
+      anonymous_id, details)
+    select seq, %(app)s, message_id, 'track', 'page_view', 'browser', %(noon)s, %(noon)s, %(partner)s, %(visitor)s,
+      %(details)s
+    from new"""
+LEASED = "select count(*) from cursors where lease_until >= extract(epoch from clock_timestamp()) * 1000"
 
 
 class Prepared:
-    """A fake Segment, and an installation to copy: making one takes longer than most tests."""
+    """A fake Segment, and an installation to copy: making one takes longer than most tests. With `databases`, on that
+    server."""
 
-    def __init__(self, home: Path) -> None:
-        self._footfall = Footfall(home / "data")
+    def __init__(self, home: Path, databases: Databases | None = None) -> None:
+        self._databases = databases
+        self._url = databases.database() if databases else ""
+        self._footfall = Footfall(home / "data", **({"FOOTFALL_DATABASE_URL": self._url} if databases else {}))
         self.cast: Cast = self._footfall.seed(write_keys=True)
         self._footfall.cli("migrate", check=True)
         self.segment: Process = self._footfall.fake_segment()
@@ -40,11 +60,18 @@ class Prepared:
     @contextmanager
     def stage(self, home: Path) -> Iterator[Stage]:
         """A copy of its own, and nothing at Segment yet."""
-        shutil.copytree(self._footfall.data_dir, home / "data")
         self.segment.post("/_/reset").raise_for_status()
-        urls = {name: url for name, url in self._footfall.env.items() if name.startswith("FOOTFALL_SEGMENT_URL")}
-        with Footfall(home / "data", FOOTFALL_RETENTION_DAYS="3660", **urls) as footfall:
+        env = {name: url for name, url in self._footfall.env.items() if name.startswith("FOOTFALL_SEGMENT_URL")}
+        env["FOOTFALL_RETENTION_DAYS"] = "3660"
+        if not self._databases:
+            shutil.copytree(self._footfall.data_dir, home / "data")
+            with Footfall(home / "data", **env) as footfall:
+                yield Stage(footfall, self.cast, self.segment)
+            return
+        env["FOOTFALL_DATABASE_URL"] = self._databases.copy(self._url)
+        with Footfall(home / "data", FOOTFALL_TEST="1", FOOTFALL_TEST_LEASE_SECONDS="1", **env) as footfall:
             yield Stage(footfall, self.cast, self.segment)
+        self._databases.drop(env["FOOTFALL_DATABASE_URL"])
 
 
 class Stage:
@@ -61,8 +88,8 @@ class Stage:
         apps = [f"com.owner.app{number:03}" for number in range(count)]
 
         async def add() -> None:
-            async with await open_writer(self.footfall.data_dir, "registry") as db:
-                await db.execute("pragma synchronous = 0")
+            async with await open_writer(self.footfall.where, "registry") as db:
+                await db.execute("pragma synchronous = 0" if db.engine == "sqlite" else "set synchronous_commit = off")
                 for number, app in enumerate(apps):
                     await registry.add_app(db, 0, app, "owner", f"77{number:04}", app)
                     change = destinations.Change(segment_write_key=f"WRITEKEYOF{app}")
@@ -76,7 +103,13 @@ class Stage:
         partner = "stranger" if app == self.cast.stranger_app else "owner"
         numbers = range(self._made + 1, self._made + count + 1)
         self._made += count
-        details = json.dumps({"url": "https://market.example/apps/1/a?tab=x", "query": {"tab": "x"}, "title": title})
+        details = json.dumps(DETAILS | {"title": title})
+        if isinstance(self.footfall.where, Server):
+            span = {"first": numbers[0], "last": numbers[-1], "noon": NOON}
+            who = {"app": app, "partner": partner, "visitor": VISITOR, "details": details}
+            with psycopg.connect(self.footfall.where.url) as server:
+                server.execute(COLLECT, span | who)
+            return [number.to_bytes(16).hex() for number in numbers]
         rows = [
             (app, number.to_bytes(16), "track", "page_view", "browser", NOON, NOON, partner, VISITOR, details)
             for number in numbers
@@ -103,8 +136,17 @@ class Stage:
     def requests(self) -> list[dict[str, Any]]:
         return self.segment.get("/_/requests").json()
 
+    def outlive_leases(self) -> None:
+        """Wait until what dead exporters have leased on a server is free again; on SQLite the lock goes with them."""
+        if isinstance(self.footfall.where, Server):
+            wait_until(lambda: self.footfall.value("ledger", LEASED) == 0, "the leases of the dead have run out", 90)
+
     def balance(self) -> dict[str, dict[str, Any]]:
         """The doctor's findings by app; they must balance."""
+        if isinstance(self.footfall.where, Server):
+            found = asyncio.run(balance.examine(self.footfall.where))
+            assert found.balanced, found.lines()
+            return {item.app: msgspec.to_builtins(item) for item in found.destinations}
         findings = json.loads(self.footfall.cli("doctor", "--json", "--max-age", "0", check=True).stdout)
         assert findings["balanced"]
         return {item["app"]: item for item in findings["destinations"]}

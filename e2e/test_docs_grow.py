@@ -26,7 +26,7 @@ SECONDS = 120
 # What the reader has: an installation of one machine, which takes events in and sends them.
 BEFORE = """
 set -euo pipefail
-say() { for message in "$@"; do
+say() { for message in "${@:2}"; do
   curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 --output /dev/null \\
     --header "Authorization: Bearer $TOKEN" "http://127.0.0.1:$1/api/v1/installs" \\
     --data '{"app": "com.acme.charts", "accountId": "account-'$message'", "messageId": "'$message'"}'
@@ -58,7 +58,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory with what every block printed, and `landed.json` of what the fake Segment got."""
     out = tmp_path_factory.mktemp("grow")
     ports = {name: str(free_port()) for name in ("PORT", "SECOND_PORT", "SEGMENT_PORT")}
-    with Cluster() as cluster:
+    with Cluster(durable=True) as cluster:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FOOTFALL_")} | ports
         environment |= {
             "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",

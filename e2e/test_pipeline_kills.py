@@ -1,4 +1,5 @@
-"""Power cuts: both processes are killed again and again, and still every stored event lands exactly once.
+"""Power cuts: both processes are killed again and again, and still every stored event lands exactly once. On SQLite
+and on a server alike.
 
 What counts as stored is what the collector answered 2xx to: a client writes down each such answer and nothing else.
 """
@@ -12,7 +13,8 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -23,6 +25,13 @@ from shipping_stage import Stage
 
 seeded = random.Random  # the same instants every time, as far as the machine allows
 VISITOR = "89b60ff131fa6d32b85f0893a8670fbc2a9608d0"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    prepared = request.getfixturevalue("prepared" if request.param == "sqlite" else "prepared_on_server")
+    with prepared.stage(tmp_path) as stage:
+        yield stage
 
 
 def namespaces(stage: Stage) -> dict[str, UUID]:
@@ -150,6 +159,7 @@ def test_an_exporter_that_dies_at_a_named_point_sends_nothing_twice_and_leaves_n
         died = stage.footfall.export(FOOTFALL_TEST="1", FOOTFALL_TEST_CRASH_AT=point)
         assert died.returncode == -signal.SIGKILL
         stage.balance()
+        stage.outlive_leases()
     assert stage.footfall.export().returncode == 0
     assert stage.footfall.value("ledger", "select count(*) from batches where outcome = 'open'") == 0
     if point != "after_close":
@@ -182,6 +192,7 @@ def test_an_exporter_that_is_killed_at_any_instant_sends_nothing_twice_and_leave
             for app in ids:
                 ids[app] += stage.collect(app, 1_500)
     stage.mend()
+    stage.outlive_leases()
     assert stage.footfall.export().returncode == 0
     assert_everything_landed_once(stage, ids)
 
@@ -221,6 +232,7 @@ def test_both_are_killed_while_events_keep_coming(stage: Stage) -> None:
                 collector = stage.footfall.collector(port)
     finally:
         client.stop()
+    stage.outlive_leases()
     assert stage.footfall.export().returncode == 0
     stored = [str(UUID(bytes=row[0])) for row in stage.footfall.rows("events", "select message_id from events")]
     assert set(client.acknowledged) <= set(stored)

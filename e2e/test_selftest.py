@@ -33,6 +33,19 @@ def test_thirty_kills_lose_nothing_leave_nothing_without_a_fate_and_double_nothi
     assert not installation.data_dir.exists(), "the installation's own data directory was touched"
 
 
+def test_on_a_server_that_is_killed_as_well_nothing_is_lost_either(tmp_path: Path) -> None:
+    installation = Footfall(tmp_path / "data")
+    done = installation.cli("selftest", "delivery", "--postgresql", "--kills", "14", "--seed", "20260216", "--json")
+    assert done.returncode == 0, done.stdout
+    told = json.loads(done.stdout)
+    assert (told["wrong"], told["lost"], told["without_fate"], told["doubled_after"]) == ([], 0, 0, 0)
+    assert told["kills"]["PostgreSQL server, at any instant"] >= 2
+    assert told["database"].startswith("PostgreSQL ")
+    assert told["acknowledged"] > 100
+    assert min(told["fates"]["accepted"], told["fates"]["suppressed"]) > 0
+    assert not installation.data_dir.exists(), "the installation's own data directory was touched"
+
+
 def test_a_segment_that_says_success_and_drops_the_batch_makes_it_exit_1(tmp_path: Path) -> None:
     """The one lie that no sender can see through; here it shows, because the fake tells what landed."""
     command = [*COMMAND, "selftest", "delivery", "--kills", "12", "--seed", "2"]

@@ -87,8 +87,9 @@ async def _begin_new(registry_db: Database, log_db: Database, ledger_db: Databas
     there = await ledger.cursors(ledger_db)
     new = [course for course in courses if (course.app_key, course.course_id) not in there]
     gone = await removal.removed_up_to(log_db) if new else {}
-    await ledger.begin(ledger_db, [(c.app_key, c.course_id, max(c.start_seq, gone.get(c.app_key, 0))) for c in new])
-    await ledger.notice(ledger_db, await log.heads_of(log_db, {c.app_key for c in new}, settled), {})
+    newest = await log.heads_of(log_db, {c.app_key for c in new}, settled)
+    starts = [(c.app_key, c.course_id, max(c.start_seq, gone.get(c.app_key, 0))) for c in new]
+    await ledger.begin(ledger_db, starts, newest)
     asked = [msgspec.structs.astuple(intent) for intent in await destinations.intents(registry_db)]
     await ledger.carry_out(ledger_db, asked, now)
 

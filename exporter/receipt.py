@@ -24,6 +24,7 @@ from store.errors import ConfigError
 from store.receipts import Made, Receipted
 
 BEGINNING = "0" * 64
+TOGETHER = 100  # courses whose receipts are kept in one transaction
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -112,8 +113,9 @@ async def make_receipts(db: Database, signer: Signer, now: int) -> int:
     """For every accepted batch that has none yet, also those of a run that died; how many receipts. `now` by the clock
     that all who write the ledger share, epoch milliseconds."""
     made = 0
-    for app_key, course_id in await receipts.courses_without(db):
-        made += await receipts.add(db, app_key, course_id, partial(_next, signer, now))
+    courses = await receipts.courses_without(db)
+    for at in range(0, len(courses), TOGETHER):
+        made += await receipts.add(db, courses[at : at + TOGETHER], partial(_next, signer, now))
     return made
 
 

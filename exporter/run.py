@@ -212,7 +212,8 @@ def _begin(settings: Settings, backlog: Backlog, vault: Vault, shipped: Shipped)
     d = course.destination
     key, host = vault.decrypt(d.segment_write_key), d.url or settings.segment_url(d.region)
     mapper = Mapper(app, d, settings.event_prefix, course.ids_from)
-    work = Work(app, course, mapper, host, key, cursor, shipped, ready=[], splits=[], released=backlog.released)
+    work = Work(app, course, mapper, host, key, cursor, shipped, ready=[], splits=[])
+    work.up_to, work.released = backlog.up_to, backlog.released
     if d.url:
         work.send = elsewhere(settings.allowed_destinations).send
     if cursor.health.tripped:

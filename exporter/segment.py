@@ -80,8 +80,9 @@ def send(
 
 
 def _reply(response: requests.Response, write_key: str) -> Reply:
-    """What an answer says; a key that it echoes, however it is written, is taken out."""
-    body = _forms(write_key).sub("[write key]", response.content.decode(errors="replace"))
+    """What an answer says; a key that it echoes, however it is written, is taken out, and so is NUL, which PostgreSQL
+    cannot keep."""
+    body = _forms(write_key).sub("[write key]", response.content.decode(errors="replace")).replace("\0", "�")
     asked = retry_after(response.headers.get("Retry-After", ""), time.time())
     return Reply(response.status_code, body.strip(), asked)
 

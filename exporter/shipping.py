@@ -8,6 +8,7 @@ later run soon after the others are done.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Sequence
@@ -27,15 +28,17 @@ from store import ids, ledger, log
 from store.database import Database
 from store.destinations import Course
 from store.entry import HOUR_MS
+from store.errors import StoreUnavailable
 from store.event import Event
 from store.ledger import Answer, Batch, Cursor, LeaseLost, Parked, Passage
 from store.registry import App
 
+_TESTED = os.environ.get("FOOTFALL_TEST_LEASE_SECONDS") if os.environ.get("FOOTFALL_TEST") == "1" else None
 LANES = 16
 SUSPECT_LANES = 4
 SLOW_SECONDS = 2.0
 PROBE_SECONDS = 1.5  # for the answer of a destination whose breaker is open
-LEASE_SECONDS = 60.0  # more than any one attempt takes
+LEASE_SECONDS = float(_TESTED or 60)  # more than any one attempt takes
 STINT = 8  # turns of one course while others wait
 RUN_SECONDS = 50 * 60
 GRACE_SECONDS = 15.0  # what is left to those that fail when all but suspects are done …
@@ -64,6 +67,7 @@ class Work(msgspec.Struct):
     shipped: Shipped
     ready: list[Mapped]  # what follows the cursor
     splits: list[int]  # how many messages the next requests may hold, the last first; empty: as many as fit
+    up_to: int = log.NO_END  # the newest of its events that this run has to do with
     released: list[int] = []  # seqs of parked events that are to go first
     coming: asyncio.Task[list[Event]] | None = None  # what follows what is ready
     suspect: bool = False
@@ -154,6 +158,9 @@ class Shipping:
             except LeaseLost:
                 work.leased_until = 0.0
                 self._leave(work)
+            except StoreUnavailable:
+                await self._end_without_store()
+                raise
             finally:
                 if work.suspect:
                     self._not_sound(work)
@@ -161,6 +168,14 @@ class Shipping:
                     await _forget(work)
             await self._give_back(work, more)
             return more
+
+    async def _end_without_store(self) -> None:
+        """Let the others begin nothing more, unless the ledger is there again: each would wait for it in turn."""
+        if time.monotonic() <= self._ends:
+            try:
+                await self._ledger.now()
+            except StoreUnavailable:
+                self._ends = 0.0
 
     async def _stint(self, work: Work) -> bool:
         """A few turns, so that a lease that others wait for is not asked for anew with each."""
@@ -227,7 +242,9 @@ class Shipping:
 
     async def _events(self, work: Work, after: int) -> list[Event]:
         last = work.course.last_seq
-        up_to = self.settled if last is None else min(last, self.settled)
+        up_to = min(work.up_to, self.settled, log.NO_END if last is None else last)
+        if after >= up_to:
+            return []
         return await log.run(self._log, work.app.app_key, after, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES, up_to)
 
     async def _lease(self, work: Work) -> bool:

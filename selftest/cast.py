@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from pathlib import Path
 
 import msgspec
 
 from store import destinations, registry
-from store.database import open_writer
+from store.database import Where, migrate_all, open_writer
 from store.secrets import Vault
 
 PARTNERS = {"heron": "1211971", "rook": "1213333", "wren": "1214444"}
@@ -52,14 +51,15 @@ class Cast(msgspec.Struct, frozen=True):
     token: str
 
 
-def set_up(data_dir: Path, secret_key: str) -> Cast:
-    """Fill the registry of an empty data directory."""
-    return asyncio.run(_set_up(data_dir, Vault(secret_key), time.time_ns() // 1_000_000))
+def set_up(where: Where, secret_key: str) -> Cast:
+    """Fill the registry of an empty data directory, or of an empty database on a server."""
+    return asyncio.run(_set_up(where, Vault(secret_key), time.time_ns() // 1_000_000))
 
 
-async def _set_up(data_dir: Path, vault: Vault, now: int) -> Cast:
+async def _set_up(where: Where, vault: Vault, now: int) -> Cast:
     places = []
-    async with await open_writer(data_dir, "registry") as db:
+    await migrate_all(where)
+    async with await open_writer(where, "registry") as db:
         for key, partner_id in PARTNERS.items():
             await registry.add_partner(db, now, key, partner_id, key.title())
         for number, app in enumerate(APPS):
@@ -74,12 +74,12 @@ async def _set_up(data_dir: Path, vault: Vault, now: int) -> Cast:
     return Cast(places, token)
 
 
-def resume(data_dir: Path, places: list[Place]) -> None:
+def resume(where: Where, places: list[Place]) -> None:
     """Have the next run try these places again, paused or not, as `footfall app resume` does."""
 
     async def work() -> None:
         now = time.time_ns() // 1_000_000
-        async with await open_writer(data_dir, "registry") as db:
+        async with await open_writer(where, "registry") as db:
             for place in places:
                 await destinations.ask(db, now, place.app, place.destination_id, "resume", [0])
 

@@ -57,18 +57,36 @@ class Databases:
 
     def database(self, name: str | None = None) -> str:
         """Create an empty database, which orders text by code points as SQLite does; its URL."""
-        name = name or f"test_{secrets.token_hex(6)}"
+        name = name or _new_name()
         self._administer("create database {} template template0 encoding 'UTF8' locale 'C.UTF-8'", name)
-        parts = urlsplit(self.url)
-        return f"postgresql://{parts.netloc}/{quote(name, safe='')}{'?' if parts.query else ''}{parts.query}"
+        return self._url(name)
+
+    def copy(self, url: str) -> str:
+        """Create a database that is as another one, to which nobody may be connected; its URL."""
+        name = _new_name()
+        # As files: on a server that does not wait for the disk that takes a third of the time.
+        self._administer("create database {} template {} strategy file_copy", name, _name(url))
+        return self._url(name)
 
     def drop(self, url: str) -> None:
         """Drop a database that `database` made, whoever is still connected."""
-        self._administer("drop database if exists {} with (force)", str(conninfo_to_dict(url)["dbname"]))
+        self._administer("drop database if exists {} with (force)", _name(url))
 
-    def _administer(self, statement: LiteralString, name: str) -> None:
+    def _url(self, name: str) -> str:
+        parts = urlsplit(self.url)
+        return f"postgresql://{parts.netloc}/{quote(name, safe='')}{'?' if parts.query else ''}{parts.query}"
+
+    def _administer(self, statement: LiteralString, *names: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _new_name() -> str:
+    return f"test_{secrets.token_hex(6)}"
+
+
+def _name(url: str) -> str:
+    return str(conninfo_to_dict(url)["dbname"])
 
 
 class Cluster(Databases):
@@ -130,6 +148,7 @@ class Cluster(Databases):
     def stop(self, mode: str = "fast") -> None:
         """Stop it: `smart` waits for connections to end, `fast` ends them, `immediate` does without a checkpoint."""
         if self._server and self.running:
+            self.thaw()
             self._server.send_signal(STOP_SIGNALS[mode])
             self._server.wait(START_SECONDS)
 
@@ -137,15 +156,26 @@ class Cluster(Databases):
         """Crash it: end every process of it at once (SIGKILL); returns when they are gone."""
         if not self._server or not self.running:
             return
-        pid = self._server.pid
-        os.kill(pid, signal.SIGSTOP)  # so that it has no more children than are found
-        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        family = {pid} | {child for child, parent in processes().items() if parent == pid}
-        for member in family:
-            with suppress(ProcessLookupError):
-                os.kill(member, signal.SIGKILL)
+        family = self._halted(self._server.pid)
+        _signal(family, signal.SIGKILL)
         self._server.wait()
         wait_until(lambda: family.isdisjoint(processes()), "the processes of a killed cluster are gone")
+
+    def freeze(self) -> None:
+        """Leave it there, connections and all, and let it do nothing: every byte arrives, and nothing answers."""
+        if self._server and self.running:
+            _signal(self._halted(self._server.pid), signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on where it was."""
+        if self._server and self.running:
+            _signal({self._server.pid} | _children(self._server.pid), signal.SIGCONT)
+
+    def _halted(self, pid: int) -> set[int]:
+        """Every process of it. The first is stopped, so that it has no more children than are found."""
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        return {pid} | _children(pid)
 
     def restart(self) -> None:
         """Stop it in order and start it again."""
@@ -250,6 +280,16 @@ def account() -> dict[str, Any]:
     except KeyError:
         raise Failed(f"PostgreSQL does not run as root, and there is no account {ACCOUNT}") from None
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _children(pid: int) -> set[int]:
+    return {child for child, parent in processes().items() if parent == pid}
+
+
+def _signal(family: set[int], number: signal.Signals) -> None:
+    for member in family:
+        with suppress(ProcessLookupError):
+            os.kill(member, number)
 
 
 def processes() -> dict[int, int]:

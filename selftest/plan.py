@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 T = TypeVar("T")
-Victim = Literal["collector", "exporter"]
+Victim = Literal["collector", "exporter", "server"]
 
 REQUEST = "request"
 POISONS = 6
@@ -26,6 +26,7 @@ class Plan(msgspec.Struct, frozen=True):
     kills: int = 200
     minutes: float = 0.0
     seed: int = 1
+    postgresql: bool = False
 
     @property
     def disk_mib(self) -> int:
@@ -43,7 +44,8 @@ class Fault(msgspec.Struct, frozen=True):
 class Act(msgspec.Struct, frozen=True):
     """One kill: of whom, at which point ('': at any instant), after how many seconds, and what else goes wrong.
 
-    The exporter's points are those of FOOTFALL_TEST_CRASH_AT; the collector's is a request that is under way.
+    The exporter's points are those of FOOTFALL_TEST_CRASH_AT; the collector's is a request that is under way; the
+    database server has none.
     """
 
     victim: Victim
@@ -66,12 +68,14 @@ _KILLS: list[tuple[Victim, str]] = [
     ("exporter", "after_send"),
     ("exporter", "after_close"),
 ]
+_SERVER_KILLS: list[tuple[Victim, str]] = [("server", ""), ("server", "")]
 
 
-def acts(seed: int) -> Iterator[Act]:
+def acts(seed: int, postgresql: bool = False) -> Iterator[Act]:
     """One act after the other, without end; the same for the same seed."""
     chance = random.Random(f"acts {seed}")
-    kills, faults = _deck(chance, _KILLS), _deck(chance, list(_FAULTS))
+    kills = _deck(chance, _KILLS + _SERVER_KILLS if postgresql else _KILLS)
+    faults = _deck(chance, list(_FAULTS))
     others = _deck(chance, ["pair", "full disk", *[""] * 4])
     for victim, point in kills:
         other = next(others)

@@ -53,7 +53,7 @@ class Play:
         self.plan = plan
         self.happened = Happened()
         self.poisons = _poisons(plan.seed)
-        self.senders = Senders(scene.port, scene.cast.token, plan.seed, self.poisons)
+        self.senders = Senders(scene.port, scene.cast.token, plan.seed, self.poisons, plan.postgresql)
         self._tell = tell
         self._began = time.monotonic()
         self._days = [(2, -DAY_SECONDS), (1, DAY_SECONDS)]  # after so many thirds of the kills, the next at the end
@@ -63,7 +63,7 @@ class Play:
         self._spoil()
         self.senders.start()
         try:
-            for number, act in enumerate(acts(self.plan.seed)):
+            for number, act in enumerate(acts(self.plan.seed, self.plan.postgresql)):
                 if self._is_over():
                     break
                 self._perform(act)
@@ -111,7 +111,9 @@ class Play:
             self.happened.faults["two exporters at once"] += 1
         if act.full_disk and self.scene.tiny_disk:
             self._fill_disk()
-        if act.victim == "collector":
+        if act.victim == "server":
+            self._kill_server(act)
+        elif act.victim == "collector":
             self._kill_collector(act)
         elif act.point:
             self._kill_at_point(act)
@@ -136,6 +138,14 @@ class Play:
         self._count(f"collector, {when}", self.scene.collector.kill())
         self.scene.empty_disk()
         self.scene.start_collector()
+
+    def _kill_server(self, act: Act) -> None:
+        """The database server; the processes live on, and go on when it is there again."""
+        time.sleep(act.wait)
+        if self.scene.server:
+            self.scene.server.kill()
+            self.scene.server.start()
+            self._count("PostgreSQL server, at any instant", -9)
 
     def _kill_exporter(self, act: Act) -> None:
         asked = self.scene.segment.requests()
@@ -196,7 +206,7 @@ class Play:
 
 
 def _findings(scene: Scene) -> balance.Findings:
-    return asyncio.run(balance.examine(scene.data_dir))
+    return asyncio.run(balance.examine(scene.where))
 
 
 def _poisons(seed: int) -> list[tuple[str, str]]:

@@ -21,6 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psycopg
+
+from store.database import Server as DatabaseServer
+from store.database import Where
 from store.errors import FootfallError
 
 COMMAND = [sys.executable, "-m", "footfall"]
@@ -116,7 +120,8 @@ class Server(Process):
 
 
 class Installation:
-    """A data directory and an environment; `env` are settings, e.g. FOOTFALL_CONSENT="required".
+    """A data directory and an environment; `env` are settings, e.g. FOOTFALL_CONSENT="required". With
+    FOOTFALL_DATABASE_URL among them the databases are on that server.
 
     Settings of the surrounding shell are not inherited. As a context manager it kills what it started and still runs.
     """
@@ -165,8 +170,18 @@ class Installation:
         self.started.append(process)
         return process
 
+    @property
+    def where(self) -> Where:
+        """Where the databases are."""
+        url = self.env.get("FOOTFALL_DATABASE_URL")
+        return DatabaseServer(url) if url else self.data_dir
+
     def rows(self, nature: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read a database as it is on disk now: `nature` is registry, events or ledger."""
+        if isinstance(self.where, DatabaseServer):
+            schema = "log" if nature == "events" else nature
+            with psycopg.connect(self.where.url, autocommit=True, options=f"-c search_path={schema}") as server:
+                return server.execute(sql.replace("?", "%s"), values).fetchall()
         path = self.data_dir / f"{nature}.db"
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)
         try:

@@ -26,24 +26,24 @@ def conclude(play: Play) -> Report:
     """The report on a play that is over."""
     evidence = gather(play)
     judgement = judge(evidence, play.happened.wrong)
-    return Report(play.plan, machine(play.scene.tiny_disk), play.happened, judgement)
+    return Report(play.plan, machine(play.scene.tiny_disk, play.scene.server), play.happened, judgement)
 
 
 def gather(play: Play) -> Evidence:
     """Read everything as it is on disk now, in the senders' memory and at the fake Segment."""
     scene = play.scene
     events = scene.installation.rows(
-        "events", "select seq, app_key, lower(hex(message_id)), name, coalesce(suppressed, '') from events order by seq"
+        "events", "select seq, app_key, message_id, name, coalesce(suppressed, '') from events order by seq"
     )
     return Evidence(
         sent=play.senders.sent(),
-        stored=[Stored(seq, app, str(UUID(hex=event_id)), *more) for seq, app, event_id, *more in events],
+        stored=[Stored(seq, app, str(UUID(bytes=event_id)), *more) for seq, app, event_id, *more in events],
         places=scene.cast.places,
         courses=_courses(scene),
         poisons=frozenset(event_id for _, event_id in play.poisons),
         landed=play.happened.landed,
         dropped=scene.segment.control("GET", "/_/counts")["dropped"],
-        findings=asyncio.run(balance.examine(scene.data_dir)),
+        findings=asyncio.run(balance.examine(scene.where)),
     )
 
 

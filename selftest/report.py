@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from selftest.cluster import Cluster
 from selftest.judgement import Judgement
 from selftest.plan import Plan
 from selftest.play import Happened
@@ -24,7 +25,7 @@ class Machine(msgspec.Struct, frozen=True):
     date: str
     footfall: str
     python: str
-    sqlite: str
+    database: str
     system: str
     processor: str
     disk: str
@@ -56,6 +57,7 @@ class Report(msgspec.Struct, frozen=True):
     def _head(self) -> list[str]:
         j, plan = self.judgement, self.plan
         minutes = f" --minutes {plan.minutes:g}" if plan.minutes else ""
+        engine = " --postgresql" if plan.postgresql else ""
         kills = sum(self.happened.kills.values())
         verdict = (
             f"Held: {j.acknowledged:,} events were acknowledged while processes were killed {kills} times. None was"
@@ -67,7 +69,7 @@ class Report(msgspec.Struct, frozen=True):
             "",
             *([verdict] if self.holds else ["**It did not hold:**", "", *wrong]),
             "",
-            f"`footfall selftest delivery --kills {plan.kills}{minutes} --seed {plan.seed}`",
+            f"`footfall selftest delivery --kills {plan.kills}{minutes} --seed {plan.seed}{engine}`",
             "",
             *_table(
                 "on what", "", msgspec.to_builtins(self.machine) | {"took": f"{self.happened.seconds / 60:.1f} minutes"}
@@ -107,25 +109,26 @@ class Report(msgspec.Struct, frozen=True):
     def _damage(self) -> list[str]:
         faults: dict[str, object] = dict(sorted(self.happened.faults.items()))
         if "disk full" not in faults:
-            faults["disk full"] = (
-                "no" if self.machine.disk == TINY else "left out: no small file system could be mounted"
-            )
+            faults["disk full"] = "no" if self.machine.disk == TINY else f"left out: {self._why_no_disk()}"
         return [
             *_table("killed (SIGKILL)", "times", dict(sorted(self.happened.kills.items()))),
             *_table("done wrong", "times", faults),
         ][:-1]
 
+    def _why_no_disk(self) -> str:
+        return "the server has its own" if self.plan.postgresql else "no small file system could be mounted"
+
 
 TINY = "a small one in memory"
 
 
-def machine(tiny_disk: bool) -> Machine:
+def machine(tiny_disk: bool, server: Cluster | None = None) -> Machine:
     """This machine, without its name."""
     return Machine(
         date=time.strftime("%Y-%m-%d", time.gmtime()),
         footfall=importlib.metadata.version("footfall"),
         python=platform.python_version(),
-        sqlite=sqlite3.sqlite_version,
+        database=f"PostgreSQL {server.value('show server_version')}" if server else f"SQLite {sqlite3.sqlite_version}",
         system=f"{platform.system()} {platform.release()}, {platform.machine()}",
         processor=f"{os.cpu_count()} of {_processor()}",
         disk=TINY if tiny_disk else "that of temporary files",

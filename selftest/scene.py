@@ -1,5 +1,6 @@
-"""Where it happens: a data directory of its own, on a tiny file system where one can be mounted, a collector, exporters
-and a Segment that does much wrong. Whoever holds the scene kills, starts and mends; when it closes, nothing runs on.
+"""Where it happens: a data directory of its own, on a tiny file system where one can be mounted, or a PostgreSQL server
+of its own; a collector, exporters and a Segment that does much wrong. Whoever holds the scene kills, starts and mends;
+when it closes, nothing runs on.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from selftest.cast import Cast, Place, resume, set_up
+from selftest.cluster import Cluster
 from selftest.plan import Plan
 from selftest.processes import COMMAND, Installation, Process, Server, free_port, wait_until
 
 EVERY_SECONDS = "0.2"
+LEASE_SECONDS = "2"  # so that whoever is killed is soon replaced
 MOST_MIB = 1_024  # a disk in memory is to be tiny
 PAGE = 5_000
 
@@ -35,10 +38,15 @@ class Scene:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="footfall-selftest-")))
             self.data_dir = home / "data"
             self.data_dir.mkdir()
-            self.tiny_disk = _mount(self.data_dir, plan.disk_mib, stack)
+            self.server = stack.enter_context(Cluster(durable=True)) if plan.postgresql else None
+            self.tiny_disk = not plan.postgresql and _mount(self.data_dir, plan.disk_mib, stack)
             secret_key = secrets.token_hex(32)
-            self.cast: Cast = set_up(self.data_dir, secret_key)
             self.installation = stack.enter_context(Installation(self.data_dir, secret_key))
+            if self.server:
+                self.installation.env |= {"FOOTFALL_DATABASE_URL": self.server.database(), "FOOTFALL_TEST": "1"}
+                self.installation.env["FOOTFALL_TEST_LEASE_SECONDS"] = LEASE_SECONDS
+            self.where = self.installation.where
+            self.cast: Cast = set_up(self.where, secret_key)
             self.segment = Segment(self.installation)
             for place in self.cast.places:
                 self.segment.control("POST", "/_/keys", {"writeKey": place.write_key, "region": place.region})
@@ -61,9 +69,9 @@ class Scene:
     def _collect(self) -> Process:
         command = [*COMMAND, "serve", "--port", str(self.port)]
         log = self.installation.home / "serve.log"
-        server = Server(command, self.installation.env, self.port, log, "/readyz")
-        self.installation.started.append(server)
-        return server
+        collector = Server(command, self.installation.env, self.port, log, "/readyz")
+        self.installation.started.append(collector)
+        return collector
 
     def kill_collector(self) -> None:
         self.collector.kill()
@@ -89,7 +97,7 @@ class Scene:
         self.installation.cli("export")
 
     def resume(self) -> None:
-        resume(self.data_dir, self.sound)
+        resume(self.where, self.sound)
 
     def fill_disk(self) -> None:
         """Leave nothing of the tiny disk; what is written meanwhile may take a piece of it first."""

@@ -39,13 +39,16 @@ class Sent(msgspec.Struct):
     name: str
     withheld: str = ""
     acknowledged: bool = False
-    in_doubt: bool = False  # a connection ended before an answer came
+    in_doubt: bool = False  # a connection ended before an answer came, here or behind the collector
 
 
 class Senders:
     """All of them, on one port; `poisons` are (app, event id) of events that a destination is going to refuse."""
 
-    def __init__(self, port: int, token: str, seed: int, poisons: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, port: int, token: str, seed: int, poisons: list[tuple[str, str]], doubtful: bool = False
+    ) -> None:
+        self.doubtful = doubtful  # a 503 may follow a commit: a server dies after it, before it can say so
         self.wrong: list[str] = []
         self.poisons = deque(poisons)
         self.shed = 0
@@ -140,6 +143,8 @@ class Sender(threading.Thread, ABC):
             return False
         if answer.status == 503:
             self._all.shed += 1
+            for event in events:
+                event.in_doubt |= self._all.doubtful
             return False
         if answer.status != 204 and not (answer.status == 200 and not json.loads(text)["rejected"]):
             self._all.wrong.append(f"{path} answered {answer.status}: {text[:200]!r}")

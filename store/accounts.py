@@ -7,13 +7,13 @@ sum that seems to be off is counted from the ground before it is told; the docto
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 
 import msgspec
 
 from store import destinations, ledger, log, removal, runs
-from store.database import Database, Where, exists, open_reader, still
+from store.database import Database, Where
 from store.destinations import Destination
+from store.instant import instant
 from store.ledger import Cursor
 from store.runs import Run
 
@@ -72,17 +72,11 @@ class Accounts:
 
     async def look(self, now: int) -> Standing:
         """Raises StoreUnavailable when a database cannot be read."""
-        async with AsyncExitStack() as stack:
-            enter = stack.enter_async_context
-            registry_db = await enter(await open_reader(self._where, "registry"))
+        async with instant(self._where) as (registry_db, ledger_db, log_db, settled):
             live = await destinations.active(registry_db)
-            ledger_db = await enter(still(self._where, "ledger")) if exists(self._where, "ledger") else None
             cursors = await ledger.cursors(ledger_db) if ledger_db else {}
             parked = await _parked(ledger_db) if ledger_db else {}
             attempts = await _attempts(ledger_db, now - DAY_MS) if ledger_db else {}
-            async with await open_reader(self._where, "log") as now_db:
-                settled = await log.settled(now_db)  # and only then hold still: every event up to it is there
-            log_db = await enter(still(self._where, "log"))
             self._heads |= await log.heads(log_db, self._looked, settled)
             self._looked = settled
             look = _Look(ledger_db, log_db, cursors, parked, self._heads, await removal.removed_up_to(log_db))
@@ -134,7 +128,7 @@ class _Look(msgspec.Struct, frozen=True):
         cursor = self.cursors.get(keys, Cursor(*keys, begins, begins))
         if before is not None and (before.start != cursor.start_seq or gone > before.head):
             before = None
-        head = max(self.heads.get(app_key, 0), before.head if before else 0)
+        head = max(self.heads.get(app_key, 0), cursor.seq, before.head if before else 0)
         parked = self.parked.get(keys, 0)
         came = await self._between(app_key, before.head, head) if before else 0
         if before is not None and before.seq == cursor.seq:

@@ -21,8 +21,8 @@ from pathlib import Path
 import msgspec
 
 from store import balance
-from store.database import open_reader
-from store.errors import Busy, FootfallError, StoreUnavailable
+from store.database import Server, Where, open_reader
+from store.errors import Busy, ConfigError, FootfallError, StoreUnavailable
 from store.log import head
 from store.removal import undisturbed
 from store.sqlite.database import FILES
@@ -64,12 +64,18 @@ class Made(msgspec.Struct, frozen=True):
     removed: list[str]
 
 
-async def back_up(data_dir: Path, into: Path, keep: int | None = None) -> Made:
+async def back_up(where: Where, into: Path, keep: int | None = None) -> Made:
     """Copy the databases into a new directory below `into`; with `keep`, remove all finished ones but the newest.
 
-    Raises StoreUnavailable when a database cannot be read, BackupFailed when there is no room or a copy is not good,
-    Busy when another backup goes there.
+    Raises ConfigError for a server, which has ways of its own, StoreUnavailable when a database cannot be read,
+    BackupFailed when there is no room or a copy is not good, Busy when another backup goes there.
     """
+    if isinstance(where, Server):
+        raise ConfigError(
+            f"{where} is not copied by this command: use pg_dump, or pg_basebackup with an archive of the WAL,"
+            " which loses nothing; see docs/how-to/grow.md"
+        )
+    data_dir = where
     _make_directory(into)
     with _alone(into):
         natures = [nature for nature in ORDER if nature != "ledger" or (data_dir / FILES["ledger"]).exists()]

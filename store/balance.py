@@ -6,18 +6,17 @@ What was removed from the log left its count there, and is collected all the sam
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import msgspec
 
 from store import destinations, ledger, log, removal
-from store.database import Database, Where, exists, open_reader, still
+from store.database import Database, Where
 from store.destinations import MAIN, Course
 from store.entry import HOUR_MS
+from store.instant import instant
 from store.ledger import Cursor
 from store.log import NO_END
 from store.removal import Span
@@ -103,14 +102,16 @@ class Owed(msgspec.Struct, frozen=True):
 
 
 class Findings(msgspec.Struct, frozen=True):
-    sqlite: str
+    """`engine` is what holds the databases, and its version."""
+
+    engine: str
     doors: Doors
     destinations: list[Owed]
     balanced: bool
 
     def lines(self) -> list[str]:
         """For a person."""
-        told = [f"SQLite {self.sqlite}", self.doors_line()]
+        told = [self.engine, self.doors_line()]
         for owed in self.destinations:
             told += [owed.line(), *owed.hour_lines()]
         return told
@@ -128,9 +129,9 @@ def _verdict(difference: int) -> str:
 
 
 async def examine(where: Where, hours: bool = False) -> Findings:
-    """Count every term, also while both processes work: the ledger as it is at one instant, the log at a later one.
+    """Count every term, also while both processes work: see store/instant.py.
 
-    A sum that is off is counted again: events that were removed between the two instants only seemed to be missing.
+    A sum that is off is counted again: of SQLite's files, what was removed between two instants only seems to miss.
     Raises StoreUnavailable when a database is missing; a ledger that nobody began yet is empty.
     """
     for _ in range(LOOKS):
@@ -141,24 +142,26 @@ async def examine(where: Where, hours: bool = False) -> Findings:
 
 
 async def _examine(where: Where, hours: bool) -> Findings:
-    async with AsyncExitStack() as stack:
-        registry_db = await stack.enter_async_context(await open_reader(where, "registry"))
-        live = {course.course_id for course in await destinations.courses(registry_db)}
-        courses = await destinations.courses(registry_db, replaced=True)
-        ledger_db = await stack.enter_async_context(still(where, "ledger")) if exists(where, "ledger") else None
-        cursors = await ledger.cursors(ledger_db) if ledger_db else {}
-        log_db = await stack.enter_async_context(still(where, "log"))
-        begun = [c for c in courses if c.course_id in live or (c.app_key, c.course_id) in cursors]
-        found = removal.spans([c for c in begun if c.course_id in live], cursors, await removal.removed_up_to(log_db))
-        places = {(app, span.course_id): span for app, spans in found.items() for span in spans}
-        owed = [
-            await _owed(ledger_db, log_db, c, cursors.get((c.app_key, c.course_id)), span, c.course_id in live, hours)
-            for c in begun
-            if (span := places.get((c.app_key, c.course_id))) is not None
-        ]
-        doors = Doors(**await log.door_totals(log_db))
+    async with instant(where) as (registry_db, ledger_db, log_db, _):
+        return await count(registry_db, ledger_db, log_db, hours)
+
+
+async def count(registry_db: Database, ledger_db: Database | None, log_db: Database, hours: bool = False) -> Findings:
+    """Count every term of databases that hold still, the ledger not later than the log."""
+    live = {course.course_id for course in await destinations.courses(registry_db)}
+    courses = await destinations.courses(registry_db, replaced=True)
+    cursors = await ledger.cursors(ledger_db) if ledger_db else {}
+    begun = [c for c in courses if c.course_id in live or (c.app_key, c.course_id) in cursors]
+    found = removal.spans([c for c in begun if c.course_id in live], cursors, await removal.removed_up_to(log_db))
+    places = {(app, span.course_id): span for app, spans in found.items() for span in spans}
+    owed = [
+        await _owed(ledger_db, log_db, c, cursors.get((c.app_key, c.course_id)), span, c.course_id in live, hours)
+        for c in begun
+        if (span := places.get((c.app_key, c.course_id))) is not None
+    ]
+    doors = Doors(**await log.door_totals(log_db))
     balanced = doors.difference == 0 and not any(item.difference or item.difference_by_hour for item in owed)
-    return Findings(sqlite3.sqlite_version, doors, owed, balanced)
+    return Findings(await log_db.version(), doors, owed, balanced)
 
 
 async def _owed(

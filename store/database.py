@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
+from store.errors import ConfigError
+
 Engine = Literal["sqlite", "postgresql"]
 Row = tuple[Any, ...]
 P = ParamSpec("P")
@@ -33,8 +35,8 @@ class Server:
 
     def __str__(self) -> str:
         parts = urlsplit(self.url)
-        port = f":{parts.port}" if parts.port else ""
-        return f"PostgreSQL at {parts.hostname or 'the local socket'}{port}{parts.path}"
+        hosts = parts.netloc.rpartition("@")[2]  # one, or several between commas
+        return f"PostgreSQL at {hosts or 'the local socket'}{parts.path}"
 
 
 Where = Path | Server  # a data directory with SQLite files, or a server
@@ -101,6 +103,13 @@ class Database(ABC):
         The function may be run again where the engine gave up one of several transactions that waited for each other.
         """
 
+    async def claim(self, function: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `atomic`, for what need not outlive a crash of the server: it does not wait for the disk if it can.
+
+        What is waited for later is on disk only together with it.
+        """
+        return await self.atomic(function, *args, **kwargs)
+
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[None]:
         """One transaction at a time on this connection; two tasks that shared one would share its rollback."""
@@ -116,6 +125,10 @@ class Database(ABC):
     async def change(self, sql: str, values: Sequence[Any] = ()) -> int:
         """One statement in a transaction of its own; how many rows it changed."""
         return await self.atomic(_change, sql, values)
+
+    @abstractmethod
+    async def version(self) -> str:
+        """The engine's name and version, for a person."""
 
     async def each(self, select: str, column: str, of: Collection[str] | None, order: str = "") -> list[Row]:
         """The rows of a select without a condition, all of them or those with certain values in one column, value by
@@ -139,8 +152,11 @@ def _change(connection: Connection, sql: str, values: Sequence[Any]) -> int:
     return connection.execute(sql, values).rowcount
 
 
-async def open_writer(where: Where, nature: str) -> Database:
+async def open_writer(where: Where, nature: str, patience: float | None = None) -> Database:
     """Open for writing. `nature` is registry, log or ledger. SQLite files are made and migrated on the way.
+
+    With `patience`, after `make_ready`: a server need not be there yet, each call connects where nothing is connected,
+    and none takes longer than so many seconds.
 
     Raises Busy when another process writes the file, StoreUnavailable when it cannot be opened, ConfigError when it is
     newer than this program, or the server does not let us.
@@ -148,21 +164,26 @@ async def open_writer(where: Where, nature: str) -> Database:
     if isinstance(where, Server):
         from store.postgres import database as postgres
 
-        return await postgres.open_writer(where, nature)
+        return await postgres.open_writer(where, nature, patience)
     from store.sqlite import database as sqlite
 
     return await sqlite.open_writer(where, nature)
 
 
-async def open_reader(where: Where, nature: str, partner_key: str | None = None) -> Database:
-    """Open read-only. On a server, `partner_key` shuts out every row of other partners.
+async def open_reader(
+    where: Where, nature: str, partner_key: str | None = None, standby: bool = False, patience: float | None = None
+) -> Database:
+    """Open read-only. On a server, `partner_key` shuts out every row of other partners; `patience` as in `open_writer`.
+
+    Of several servers it is the one that takes writes: a standby lags behind, and its locks tell nothing of who writes
+    (store/postgres/settled.py). With `standby`, any will do.
 
     Raises StoreUnavailable when there is no such database yet, or it is not of this version yet.
     """
     if isinstance(where, Server):
         from store.postgres import database as postgres
 
-        return await postgres.open_reader(where, nature, partner_key)
+        return await postgres.open_reader(where, nature, partner_key, standby, patience)
     from store.sqlite import database as sqlite
 
     return await sqlite.open_reader(where, nature)
@@ -177,12 +198,14 @@ async def still(where: Where, nature: str) -> AsyncIterator[Database]:
 
 
 async def make_ready(where: Where) -> None:
-    """Before a collector begins: SQLite's registry and log are made or upgraded; a server's must be there.
+    """Before a collector begins: SQLite's registry and log are made or upgraded; a server's must be there, if only on a
+    standby.
 
     Raises as `open_writer` does.
     """
     for nature in ("registry", "log"):
-        async with await (open_reader if isinstance(where, Server) else open_writer)(where, nature):
+        opening = open_reader(where, nature, standby=True) if isinstance(where, Server) else open_writer(where, nature)
+        async with await opening:
             pass
 
 
@@ -204,12 +227,17 @@ def called(where: Where, nature: str) -> str:
     return FILES[nature]
 
 
-async def migrate_all(where: Where) -> dict[str, list[str]]:
-    """Make or upgrade every database; the names of what was applied, by nature. Raises Busy for one that is in use."""
+async def migrate_all(where: Where, distribute: bool = False) -> dict[str, list[str]]:
+    """Make or upgrade every database; the names of what was applied, by nature. Raises Busy for one that is in use.
+
+    With `distribute`, spread a server's tables over the nodes of Citus; raises ConfigError where there is none.
+    """
     if isinstance(where, Server):
         from store.postgres import migrating
 
-        return await migrating.migrate(where)
+        return await migrating.migrate(where, distribute)
+    if distribute:
+        raise ConfigError("Citus is of PostgreSQL: set FOOTFALL_DATABASE_URL")
     applied = {}
     for nature in NATURES:
         async with await open_writer(where, nature) as database:

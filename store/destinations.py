@@ -184,18 +184,17 @@ async def set_destination(
             where app_key = ? and name = ?""",
             (now, app_key, name),
         )
-        values = msgspec.structs.astuple(new)
         await db.execute(
             f"""/* destinations.set */
             insert into destinations ({_COLUMNS}, created_at, updated_at)
-            values ({", ".join("?" * len(values))}, ?, ?)
+            values ({", ".join("?" * len(Destination.__struct_fields__))}, ?, ?)
             on conflict (app_key, destination_id) do update
             set profile = excluded.profile, uninstalls = excluded.uninstalls,
                 segment_write_key = excluded.segment_write_key, write_key_last4 = excluded.write_key_last4,
                 write_key_fingerprint = excluded.write_key_fingerprint, verified_at = excluded.verified_at,
                 code_hash = excluded.code_hash, code_sent_at = excluded.code_sent_at,
                 active = 1, updated_at = excluded.updated_at""",  # noqa: S608 - our own column names
-            (*values, now, now),
+            (*msgspec.structs.astuple(new), now, now),
         )
         await registry.audit(db, now, "app.set", app_key, _told(old, new), actor)
     return new

@@ -54,6 +54,7 @@ COLUMNS = ", ".join(Event.__struct_fields__)
 NewRow = tuple[str, bytes, str, str, str, int, int, str, str, str | None, str | None, str | None, str]
 
 encode_details = msgspec.json.Encoder().encode
+_decode_details = msgspec.json.Decoder(Details).decode
 _decode_events = msgspec.json.Decoder(list[Event]).decode
 _decode_rows = msgspec.json.Decoder(list[list[Any]]).decode
 
@@ -64,6 +65,18 @@ def decode_events(text: str) -> list[Event]:
         return _decode_events(text)
     except msgspec.ValidationError:
         return [_event(row) for row in _decode_rows(text)]
+
+
+def event_of(row: tuple[Any, ...]) -> Event:
+    """From a row of the columns as an engine gives them."""
+    seq, app_key, message_id, *told, details = row
+    read: Details | None
+    try:
+        read = _decode_details(details)
+    except msgspec.DecodeError:
+        read = None
+    values: tuple[Any, ...] = (seq, app_key, message_id.hex(), *told, read)
+    return Event(*values)
 
 
 def _event(row: list[Any]) -> Event:

@@ -150,24 +150,32 @@ _SEEN = """/* ledger.see */
     set value = excluded.value"""
 
 
-async def begin(db: Database, destinations: Sequence[tuple[str, str, int]]) -> None:
-    """Begin a cursor for each (app, destination, start) that has none."""
-    async with db.transaction():
-        await db.execute_many(
-            """/* ledger.begin */
-            insert into cursors (app_key, destination_id, start_seq, seq)
-            values (?, ?, ?, ?)
-            on conflict do nothing""",
-            [(app_key, destination_id, start, start) for app_key, destination_id, start in destinations],
-        )
+async def begin(
+    db: Database, destinations: Sequence[tuple[str, str, int]], newest: Mapping[str, int] | None = None
+) -> None:
+    """Begin a cursor for each (app, destination, start) that has none; `newest` is the newest seq of apps."""
+    heads = newest or {}
+    rows = [(app, destination, start, start, heads.get(app, 0)) for app, destination, start in destinations]
+    await db.atomic(_begin, rows)
+
+
+def _begin(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+    connection.executemany(_BEGIN, rows)
+
+
+_BEGIN = """/* ledger.begin */
+    insert into cursors (app_key, destination_id, start_seq, seq, newest_seq)
+    values (?, ?, ?, ?, ?)
+    on conflict do nothing"""
 
 
 async def lease(db: Database, app_key: str, destination_id: str, owner: str, now: int, until: int) -> Cursor | None:
     """Take or renew the right to work on a cursor, which is given as it is now; None when another run has it.
 
-    What a run that lost its lease left open is marked as ambiguous.
+    What a run that lost its lease left open is marked as ambiguous. After a crash of the server a lease may be
+    another's: then the cursor does not move for the one who had it.
     """
-    return await db.atomic(_lease, (app_key, destination_id), owner, now, until)
+    return await db.claim(_lease, (app_key, destination_id), owner, now, until)
 
 
 def _lease(connection: Connection, keys: tuple[str, str], owner: str, now: int, until: int) -> Cursor | None:
@@ -201,9 +209,9 @@ async def release(db: Database, owner: str, keys: tuple[str, str] | None = None)
     """Give back one lease of a run, (app, course), or all that it has."""
     if keys is None:
         sql = "/* ledger.release */ update cursors set lease_owner = '', lease_until = 0 where lease_owner = ?"
-        await db.atomic(_execute, sql, (owner,))
+        await db.claim(_execute, sql, (owner,))
     else:
-        await db.atomic(_execute, _RELEASE, (owner, *keys))
+        await db.claim(_execute, _RELEASE, (owner, *keys))
 
 
 _RELEASE = """/* ledger.release_one */
@@ -232,7 +240,7 @@ async def open_batch(db: Database, app_key: str, course_id: str, batch: Batch, n
         b.parked,
         now,
     )
-    await db.atomic(_execute, _OPEN, row)
+    await db.run(_execute, _OPEN, row)  # one statement is a transaction, in one journey to a server
 
 
 _OPEN = """/* ledger.open_batch */

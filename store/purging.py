@@ -1,7 +1,8 @@
 """How `footfall purge` and the collector agree on who removes what is old: whoever may write the log.
 
 While no collector runs, the command takes the writer's lock and does it itself. While one runs, the command asks for it
-with a file in the data directory, which the collector sees within a second, and gets its answer in another.
+with a file in the data directory, which the collector sees within a second, and gets its answer in another. On a server
+the command does it at any time: see store/postgres/purging.py.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from store import ids, removal
-from store.database import Database, open_writer
+from store.database import Database, Server, open_writer
 from store.errors import Busy, StoreUnavailable
 from store.removal import Removed
 from store.settings import Settings
@@ -44,6 +45,10 @@ async def purge(settings: Settings, now: int, patience: float) -> Removed:
 
     Raises Busy when the collector has not done it after `patience` seconds, StoreUnavailable when the log fails.
     """
+    if isinstance(settings.where, Server):
+        from store.postgres import purging as postgres
+
+        return await postgres.purge(settings.where, removal.ages(settings, now), patience)
     asked = Asked(str(ids.uuid7(now)))
     deadline = time.monotonic() + patience
     try:

@@ -54,10 +54,14 @@ async def courses_without(db: Database) -> list[tuple[str, str]]:
     return [(app_key, course_id) for app_key, course_id in rows]
 
 
-async def add(db: Database, app_key: str, course_id: str, make: Make) -> int:
-    """Give a course its receipts: `make` gets the batches that have none, in the order in which they were sent, and the
-    document of the last receipt. How many were made."""
-    return await db.atomic(_add, (app_key, course_id), make)
+async def add(db: Database, courses: Sequence[tuple[str, str]], make: Make) -> int:
+    """Give courses, in their order, their receipts: for each, `make` gets the batches that have none, in the order in
+    which they were sent, and the document of the last receipt. How many were made."""
+    return await db.atomic(_add_all, courses, make)
+
+
+def _add_all(connection: Connection, courses: Sequence[tuple[str, str]], make: Make) -> int:
+    return sum(_add(connection, keys, make) for keys in courses)
 
 
 def _add(connection: Connection, keys: tuple[str, str], make: Make) -> int:

@@ -91,7 +91,7 @@ async def remove_old(data_dir: Path, writer: Database, old: Ages, breathe: Calla
     place: tuple[str, str] | None = ("", "")
     while place is not None:
         async with undisturbed(data_dir):
-            n, place = await writer.atomic(_remove_visitors, place, old)
+            n, place = await writer.atomic(remove_visitors, place, old, STEP_ROWS)
         removed.visitors += n
         await breathe()
     async for _ in _steps(data_dir, writer, breathe, _give_back):
@@ -120,17 +120,30 @@ async def plan(where: Where, moment: int) -> tuple[list[Share], int]:
         registry_db = await stack.enter_async_context(await open_reader(where, "registry"))
         log_db = await stack.enter_async_context(await open_reader(where, "log"))
         cursors = await _cursors(where)
-        found = spans(await destinations.courses(registry_db), cursors, await removed_up_to(log_db))
-        cutoff = await log.seq_before(log_db, moment)
-        shares, held_back = [], 0
-        for app_key, oldest in (await log.tails(log_db, cutoff)).items():
-            of_app = found.get(app_key, [])
-            up_to = min([cutoff, *(span.seq for span in of_app if span.live)])
-            if up_to < cutoff:
-                held_back += await log.count_after(log_db, app_key, up_to, cutoff)
-            if oldest <= up_to:
-                shares.append(Share(app_key, up_to, cuts(of_app)))
-        return shares, held_back
+        return await shares(log_db, await standing(registry_db, log_db, cursors), moment)
+
+
+async def standing(
+    registry_db: Database, log_db: Database, cursors: Mapping[tuple[str, str], ledger.Cursor]
+) -> dict[str, list[Span]]:
+    """Every span, by app."""
+    return spans(await destinations.courses(registry_db), cursors, await removed_up_to(log_db))
+
+
+async def shares(
+    log_db: Database, found: Mapping[str, list[Span]], moment: int, up_to: int = log.NO_END
+) -> tuple[list[Share], int]:
+    """As `plan`; nothing past `up_to`."""
+    cutoff = min(await log.seq_before(log_db, moment), up_to)
+    may_go, held_back = [], 0
+    for app_key, oldest in (await log.tails(log_db, cutoff)).items():
+        of_app = found.get(app_key, [])
+        end = min(cutoff, passed(of_app))
+        if end < cutoff:
+            held_back += await log.count_after(log_db, app_key, end, cutoff)
+        if oldest <= end:
+            may_go.append(Share(app_key, end, cuts(of_app)))
+    return may_go, held_back
 
 
 async def _cursors(where: Where) -> dict[tuple[str, str], ledger.Cursor]:
@@ -161,6 +174,11 @@ def spans(
     return found
 
 
+def passed(of_app: Iterable[Span]) -> int:
+    """The seq that every live course of an app has passed."""
+    return min((span.seq for span in of_app if span.live), default=log.NO_END)
+
+
 def cuts(of_app: Iterable[Span]) -> list[int]:
     """The seqs at which one app's counts are kept apart, in order."""
     return sorted({seq for span in of_app for seq in (span.start, span.last) if seq})
@@ -170,15 +188,29 @@ def cuts(of_app: Iterable[Span]) -> list[int]:
 
 
 def _remove_events(connection: Connection, share: Share) -> int:
-    rows = connection.execute(_OLDEST_EVENTS, (share.app_key, share.up_to, STEP_ROWS)).fetchall()
+    rows = oldest_events(connection, share, STEP_ROWS)
     if not rows:
         return 0
-    for piece in pieces(rows, share.cuts):
-        keys = (share.app_key, piece.hour)
-        if not connection.execute(_COUNT_MORE, (piece.last_seq, piece.last_seq, piece.n, *keys, piece.after)).rowcount:
-            connection.execute(_COUNT, (*keys, piece.first_seq, piece.last_seq, piece.n))
+    count(connection, share, rows)
     connection.execute(_REMOVE_EVENTS, (share.app_key, rows[-1][0]))
     return len(rows)
+
+
+def oldest_events(connection: Connection, share: Share, limit: int) -> list[tuple[int, int]]:
+    """(seq, received at) of an app's oldest events that may go, in order."""
+    rows: list[tuple[int, int]] = connection.execute(_OLDEST_EVENTS, (share.app_key, share.up_to, limit)).fetchall()
+    return rows
+
+
+def count(connection: Connection, share: Share, rows: Sequence[tuple[int, int]]) -> None:
+    """Note events, (seq, received at) in order, as removed: with what was noted of their hour between the same cuts,
+    if anything was."""
+    for piece in pieces(rows, share.cuts):
+        keys = (share.app_key, piece.hour)
+        before = next((cut for cut in share.cuts if cut > piece.after), log.NO_END)
+        reach = (piece.first_seq, piece.first_seq, piece.last_seq, piece.last_seq)
+        if not connection.execute(_COUNT_MORE, (*reach, piece.n, *keys, *keys, piece.after, before)).rowcount:
+            connection.execute(_COUNT, (*keys, piece.first_seq, piece.last_seq, piece.n))
 
 
 class Piece(NamedTuple):
@@ -218,8 +250,15 @@ _REMOVE_EVENTS = """/* removal.events */
 
 _COUNT_MORE = """/* removal.count_more */
     update removed
-    set last_seq = case when last_seq > ? then last_seq else ? end, n = n + ?
-    where app_key = ? and hour = ? and reason = 'retention' and first_seq > ?"""
+    set first_seq = case when first_seq < ? then first_seq else ? end,
+        last_seq = case when last_seq > ? then last_seq else ? end,
+        n = n + ?
+    where app_key = ? and hour = ? and reason = 'retention' and first_seq = (
+      select max(first_seq)
+      from removed as noted
+      where noted.app_key = ? and noted.hour = ? and noted.reason = 'retention'
+        and noted.first_seq > ? and noted.first_seq <= ?
+    )"""
 
 _COUNT = """/* removal.count */
     insert into removed (app_key, hour, reason, first_seq, last_seq, n)
@@ -236,11 +275,11 @@ _REMOVE_REJECTIONS = """/* removal.rejections */
     where rejection_id in (select rejection_id from rejections order by rejection_id limit ?) and received_at < ?"""
 
 
-def _remove_visitors(
-    connection: Connection, place: tuple[str, str], old: Ages, /
+def remove_visitors(
+    connection: Connection, place: tuple[str, str], old: Ages, limit: int, /
 ) -> tuple[int, tuple[str, str] | None]:
     """Look at the next visitors past a place; how many went, and the place to go on from, None at the end."""
-    rows = connection.execute(_NEXT_VISITORS, (*place, STEP_ROWS)).fetchall()
+    rows = connection.execute(_NEXT_VISITORS, (*place, limit)).fetchall()
     if not rows:
         return 0, None
     last = rows[-1]

@@ -47,7 +47,8 @@ async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) ->
     Raises ConfigError when a write key in use cannot be read with any key of the ring or, without `new_ids`, when the
     key for ids is not the one that the fingerprints were made with.
     """
-    await db.all("pragma secure_delete = 1")  # what was encrypted under the old key is not to stay on a free page
+    if db.engine == "sqlite":
+        await db.all("pragma secure_delete = 1")  # what was encrypted under the old key is not to stay on a free page
     async with db.transaction():
         rows = await db.all(
             """/* rotation.stored */
@@ -70,14 +71,14 @@ async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) ->
                 )
             if made == fingerprint and vault.is_newest(stored):
                 continue
-            await db.execute(
+            # A key that somebody has entered since is newer than what was read.
+            renewed += await db.execute(
                 """/* rotation.renew */
                 update destinations
                 set segment_write_key = ?, write_key_fingerprint = ?
-                where app_key = ? and destination_id = ?""",
-                (vault.encrypt(key), made, app_key, destination_id),
+                where app_key = ? and destination_id = ? and segment_write_key = ?""",
+                (vault.encrypt(key), made, app_key, destination_id, stored),
             )
-            renewed += 1
         rotated = Rotated(len(rows), renewed)
         detail = f"{rotated.renewed} of {rotated.write_keys} write keys{', new ids' if new_ids else ''}"
         await registry.audit(db, now, "secret.rotate", "secret key", detail)

@@ -137,7 +137,8 @@ def _secret(text: str) -> str:
     return "\n".join(lines)
 
 
-def _database_url(text: str) -> str:
+def database_url(text: str) -> str:
+    """A server's URL, checked. Raises ValueError that says what would be right."""
     parts = urlsplit(text.strip())
     if parts.scheme not in ("postgresql", "postgres") or len(parts.path) < 2:
         raise ValueError("a URL such as postgresql://user@host/database, or unset for SQLite in the data directory")
@@ -146,7 +147,7 @@ def _database_url(text: str) -> str:
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "data_dir": Path,
-    "database_url": _database_url,
+    "database_url": database_url,
     "secret_key": _secret,
     "public_url": _url,
     "allowed_origins": _origins,

@@ -1,16 +1,13 @@
-"""The fixed cast and the doors in-process, on real databases in a directory of the test's own; no network.
+"""The fixed cast and the doors in-process, on real databases of the test's own, of either engine; no network.
 
-The surprising thing: the registry with the cast is made once and copied, because making databases takes longer than
-most tests.
+The surprising things: the registry with the cast is made once and copied, because making databases takes longer than
+most tests; and whatever needs a store runs once for each engine, but for what is marked `only`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import shutil
-import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,14 +18,16 @@ from typing import Any
 
 import hypothesis
 import pytest
+from engines import ENGINES, Stores, Templates, columns, every_byte, look
 from httpx2 import Response
 from pytest_socket import disable_socket, enable_socket
 from shipping_cast import Installation
 from starlette.testclient import TestClient
 
 from collector.app import Collector
+from selftest.cluster import Databases
 from store import registry
-from store.database import migrate_all, open_writer
+from store.database import Engine, Server, Where, migrate_all, open_writer
 from store.secrets import Vault
 from store.settings import Settings
 
@@ -54,11 +53,61 @@ def no_network() -> Iterator[None]:
     enable_socket()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("only")
+        if only is None:
+            engines = ENGINES
+        else:
+            engine, _reason = only.args
+            engines = (engine,)
+        metafunc.parametrize("engine", engines, indirect=True)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each of the engines in turn, or the one that a test is marked with as its `only` one."""
+    which: Engine = request.param
+    return which
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Templates:
+    """The server is started for the first test that needs it, and has to find itself a port for that."""
+
+    def started() -> Databases:
+        enable_socket()
+        try:
+            server: Databases = request.getfixturevalue("cluster")
+        finally:
+            disable_socket(allow_unix_socket=True)
+        request.session.addfinalizer(made.close)  # before the server's
+        return server
+
+    made = Templates(tmp_path_factory.mktemp, started)
+    return made
+
+
+@pytest.fixture
+def stores(engine: Engine, templates: Templates) -> Iterator[Stores]:
+    """Makes stores of the engine, gone after the test."""
+    made = Stores(engine, templates)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def where(stores: Stores, tmp_path: Path) -> Where:
+    """An empty store."""
+    return stores.new(tmp_path / "data")
+
+
 @dataclass(frozen=True)
 class Cast:
     """An owner with two apps, a stranger with one, and the back end's tokens. Nobody has sent anything yet."""
 
     data_dir: Path
+    where: Where
     token: str
     installs_token: str
     vault: Vault
@@ -69,20 +118,17 @@ class Cast:
     stranger_app: str = "com.stranger.notes"
 
     def settings(self, **changed: Any) -> Settings:
-        given = {"data_dir": self.data_dir, "secret_key": SECRET_KEY, "allowed_origins": frozenset({SITE})}
-        return Settings(**(given | changed))
+        url = self.where.url if isinstance(self.where, Server) else None
+        given = {"data_dir": self.data_dir, "database_url": url, "secret_key": SECRET_KEY}
+        return Settings(**(given | {"allowed_origins": frozenset({SITE})} | changed))
 
-    def rows(self, sql: str, *values: Any, file: str = "events.db") -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, *values: Any, nature: str = "log") -> list[tuple[Any, ...]]:
         """Read a database with the database's own tool, not ours."""
-        connection = sqlite3.connect(f"file:{self.data_dir / file}?mode=ro", uri=True)
-        try:
-            return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
+        return look(self.where, nature, sql, *values)
 
     def events(self) -> list[dict[str, Any]]:
         """Every stored event by column name, `details` decoded, in order."""
-        names = [row[1] for row in self.rows("pragma table_info (events)")]
+        names = columns(self.where, "log", "events")
         stored = [dict(zip(names, row, strict=True)) for row in self.rows("select * from events order by seq")]
         return [event | {"details": json.loads(event["details"])} for event in stored]
 
@@ -104,35 +150,27 @@ class Cast:
         return sums
 
     def every_byte(self) -> bytes:
-        """All files of the data directory, one after another."""
-        return b"\n".join(path.read_bytes() for path in sorted(self.data_dir.iterdir()) if path.is_file())
+        """All that is stored."""
+        return every_byte(self.where)
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """A data directory with the cast in it, and the two tokens."""
-    data_dir = tmp_path_factory.mktemp("template")
-
-    async def fill() -> tuple[str, str]:
-        await migrate_all(data_dir)
-        async with await open_writer(data_dir, "registry") as db:
-            await registry.add_partner(db, 0, "owner", "1211971", "Owner")
-            await registry.add_partner(db, 0, "stranger", "1213333", "Stranger")
-            await registry.add_app(db, 0, "com.owner.charts", "owner", "1219125", "Charts")
-            await registry.add_app(db, 0, "com.owner.boards", "owner", "1219126", "Boards")
-            await registry.add_app(db, 0, "com.stranger.notes", "stranger", "1219127", "Notes")
-            token = await registry.add_token(db, 0, "back-end", frozenset(registry.SCOPES))
-            return token, await registry.add_token(db, 0, "installs-only", frozenset({"installs"}))
-
-    return (data_dir, *asyncio.run(fill()))
+async def the_cast(where: Where) -> tuple[str, str]:
+    """Fill a store with the cast; the two tokens."""
+    await migrate_all(where)
+    async with await open_writer(where, "registry") as db:
+        await registry.add_partner(db, 0, "owner", "1211971", "Owner")
+        await registry.add_partner(db, 0, "stranger", "1213333", "Stranger")
+        await registry.add_app(db, 0, "com.owner.charts", "owner", "1219125", "Charts")
+        await registry.add_app(db, 0, "com.owner.boards", "owner", "1219126", "Boards")
+        await registry.add_app(db, 0, "com.stranger.notes", "stranger", "1219127", "Notes")
+        token = await registry.add_token(db, 0, "back-end", frozenset(registry.SCOPES))
+        return token, await registry.add_token(db, 0, "installs-only", frozenset({"installs"}))
 
 
 @pytest.fixture
-def cast(template: tuple[Path, str, str], tmp_path: Path) -> Cast:
-    origin, token, installs_token = template
+def cast(stores: Stores, tmp_path: Path) -> Cast:
     data_dir = tmp_path / "data"
-    shutil.copytree(origin, data_dir)
-    return Cast(data_dir, token, installs_token, Vault(SECRET_KEY))
+    return Cast(data_dir, stores.new(data_dir, the_cast), *stores.filled(the_cast).given, Vault(SECRET_KEY))
 
 
 class Doors:
@@ -195,7 +233,7 @@ def iso(offset_ms: int = 0) -> str:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+def installation(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
     """What the exporter's tests run on. Its waits keep their number and order, and take a thousandth of the time."""
     monkeypatch.setattr("exporter.verdict.BASE_SECONDS", 0.0005)
-    return Installation(tmp_path)
+    return Installation(stores, tmp_path)

@@ -8,12 +8,7 @@ this process can give (nobody listens, the line is cut) says it with `replies`.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import functools
 import json
-import shutil
-import sqlite3
-import tempfile
 import threading
 import time
 import uuid
@@ -23,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from engines import Stores, environment, look
 from starlette.testclient import TestClient
 
 from exporter import parking
@@ -33,7 +29,7 @@ from exporter.segment import ANSWER_SECONDS
 from exporter.shipping import Send
 from exporter.verdict import Reply, retry_after
 from store import balance, destinations, log, registry
-from store.database import Database, open_reader, open_writer
+from store.database import Database, Server, Where, open_reader, open_writer
 from store.destinations import Change, Destination
 from store.entry import Entry
 from store.event import Details, Event, encode_details
@@ -91,25 +87,17 @@ def a_destination(**fields: Any) -> Destination:
     return Destination(**{**told, "verified_at": None, "code_hash": "", "code_sent_at": 0, **fields})
 
 
-@functools.cache
-def _filled() -> Path:
-    """A data directory to copy: making one takes longer than most tests."""
-    kept = tempfile.TemporaryDirectory(prefix="footfall-cast-")
-    atexit.register(kept.cleanup)
-
-    async def fill() -> None:
-        async with await open_writer(Path(kept.name), "registry") as db:
-            await registry.add_partner(db, NOON, "owner", "1211971", "Owner")
-            await registry.add_partner(db, NOON, "stranger", "1213333", "Stranger")
-            await registry.add_app(db, NOON, OWNER, "owner", "1219125", "Charts")
-            await registry.add_app(db, NOON, STRANGER, "stranger", "1219127", "Notes")
-            for app, key in KEYS.items():
-                await _set(db, app, segment_write_key=key)
-        async with await open_writer(Path(kept.name), "log"):
-            pass
-
-    asyncio.run(fill())
-    return Path(kept.name)
+async def the_installation(where: Where) -> None:
+    """Fill a store; there is no ledger yet where a ledger is made by its first run."""
+    async with await open_writer(where, "registry") as db:
+        await registry.add_partner(db, NOON, "owner", "1211971", "Owner")
+        await registry.add_partner(db, NOON, "stranger", "1213333", "Stranger")
+        await registry.add_app(db, NOON, OWNER, "owner", "1219125", "Charts")
+        await registry.add_app(db, NOON, STRANGER, "stranger", "1219127", "Notes")
+        for app, key in KEYS.items():
+            await _set(db, app, segment_write_key=key)
+    async with await open_writer(where, "log"):
+        pass
 
 
 async def _set(db: Database, app: str, start: int = 0, **change: Any) -> None:
@@ -128,16 +116,18 @@ class Silence(Voice):
 
 
 class Installation:
-    """A data directory with an owner and a stranger, each with one app that has a write key.
+    """A store with an owner and a stranger, each with one app that has a write key.
 
     `sent` is every request that any run made: (host, key, messages).
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, stores: Stores, data_dir: Path) -> None:
         self.data_dir = data_dir
+        self.where = stores.new(data_dir, the_installation)
         self.settings = Settings(
             retention_days=3_660,
             data_dir=data_dir,
+            database_url=self.where.url if isinstance(self.where, Server) else None,
             secret_key=SECRET_KEY,
             segment_url_us="http://testserver",
             segment_url_eu="http://testserver/eu",
@@ -149,13 +139,17 @@ class Installation:
         self.stop = asyncio.Event()
         self._made = 0
         self._lock = threading.Lock()
-        shutil.copytree(_filled(), data_dir, dirs_exist_ok=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command finds it by."""
+        return environment(self.data_dir, self.where) | {"FOOTFALL_SECRET_KEY": SECRET_KEY}
 
     def set(self, app: str, start: int = 0, **change: Any) -> None:
         """As `footfall app set` does; a new destination begins after seq `start`."""
 
         async def change_it() -> None:
-            async with await open_writer(self.data_dir, "registry") as db:
+            async with await open_writer(self.where, "registry") as db:
                 await _set(db, app, start, **change)
 
         asyncio.run(change_it())
@@ -165,7 +159,7 @@ class Installation:
         keys = [f"com.owner.app{number:02}" for number in range(count)]
 
         async def add() -> None:
-            async with await open_writer(self.data_dir, "registry") as db:
+            async with await open_writer(self.where, "registry") as db:
                 for number, key in enumerate(keys):
                     await registry.add_app(db, NOON, key, "owner", f"77{number:04}", key)
                     if with_keys:
@@ -176,6 +170,19 @@ class Installation:
 
     def collect(self, *events: Event, app: str = OWNER) -> list[str]:
         """Store events of one app, each under a fresh id; the ids, as text."""
+        ids, entry = self.arrived(*events, app=app)
+
+        async def store() -> None:
+            async with await open_writer(self.where, "log") as db:
+                done = await log.commit(db, [entry], Counter())
+                assert not done.duplicates
+                assert not done.unstorable
+
+        asyncio.run(store())
+        return ids
+
+    def arrived(self, *events: Event, app: str = OWNER) -> tuple[list[str], Entry]:
+        """Events of one app as they come to be stored, each under a fresh id; the ids, as text."""
         partner = "stranger" if app == STRANGER else "owner"
         ids, rows = [], []
         for event in events:
@@ -185,15 +192,7 @@ class Installation:
             fresh = {"app_key": app, "message_id": uuid.UUID(ids[-1]).bytes, "partner_key": owned}
             told = msgspec.structs.astuple(msgspec.structs.replace(event, **fresh))[1:-1]
             rows.append((*told, encode_details(event.details).decode()))
-
-        async def store() -> None:
-            async with await open_writer(self.data_dir, "log") as db:
-                done = await log.commit(db, [Entry("test", NOON, rows, [], [])], Counter())
-                assert not done.duplicates
-                assert not done.unstorable
-
-        asyncio.run(store())
-        return ids
+        return ids, Entry("test", NOON, rows, [], [])
 
     def views(self, count: int, app: str = OWNER, details: Details | None = None) -> list[str]:
         """Store page views."""
@@ -249,13 +248,9 @@ class Installation:
         ).json()
         return messages
 
-    def ledger(self, sql: str) -> list[tuple[Any, ...]]:
+    def ledger(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read, or change behind the exporter's back, what is on disk."""
-        connection = sqlite3.connect(self.data_dir / "ledger.db", isolation_level=None)
-        try:
-            return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
+        return look(self.where, "ledger", sql, *values)
 
     def batches(self) -> list[tuple[Any, ...]]:
         """Every attempt as (outcome, status, messages), oldest first."""
@@ -264,11 +259,15 @@ class Installation:
     def cursor(self, app: str = OWNER) -> int:
         return int(self.ledger(f"select seq from cursors where app_key = '{app}'")[0][0])
 
+    def balanced(self) -> balance.Findings:
+        """Every sum, each of which must hold."""
+        findings = asyncio.run(balance.examine(self.where))
+        assert findings.balanced, findings.lines()
+        return findings
+
     def owed(self, app: str = OWNER) -> dict[str, Any]:
         """The terms of the app's balance, which must hold."""
-        findings = asyncio.run(balance.examine(self.data_dir))
-        assert findings.balanced, findings.lines()
-        found = next(item for item in findings.destinations if item.app == app)
+        found = next(item for item in self.balanced().destinations if item.app == app)
         names = ("collected", "accepted", "pending", "parked", "suppressed", "expired")
         return {name: getattr(found, name) for name in names if getattr(found, name)}
 
@@ -276,20 +275,20 @@ class Installation:
         """Ask for an app's events past `first` up to `last` once more."""
 
         async def add() -> str:
-            async with await open_writer(self.data_dir, "registry") as db:
+            async with await open_writer(self.where, "registry") as db:
                 to = await destinations.named(db, app, destinations.MAIN)
                 return await destinations.add_replay(db, NOON, to, first, last, new_ids)
 
         return asyncio.run(add())
 
     def parked(self, app: str) -> list[parking.Parked]:
-        return asyncio.run(parking.parked(self.data_dir, app))
+        return asyncio.run(parking.parked(self.where, app))
 
     def ask(self, app: str, action: destinations.Action, *seqs: int) -> None:
         """Ask for these parked events of the app's destination, or for all, wherever they were to go."""
 
         async def write() -> None:
-            async with await open_writer(self.data_dir, "registry") as db:
+            async with await open_writer(self.where, "registry") as db:
                 main = (await destinations.named(db, app, destinations.MAIN)).destination_id
                 wanted = [(main, seq) for seq in seqs] or [(held.course, held.seq) for held in every]
                 for course, seq in wanted:
@@ -300,7 +299,7 @@ class Installation:
 
     def destination_id(self, app: str = OWNER) -> uuid.UUID:
         async def read() -> str:
-            async with await open_reader(self.data_dir, "registry") as db:
+            async with await open_reader(self.where, "registry") as db:
                 found = await destinations.destination(db, app)
                 assert found is not None
                 return found.destination_id

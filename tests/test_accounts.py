@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from conftest import Cast, Doors, view
-from hypothesis import given, settings
+from engines import Stores
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping_cast import KEYS, NOON, OWNER, STRANGER, Installation, an_event
 from test_removal import DEEDS, Deeds, purged
@@ -23,7 +24,7 @@ from store.destinations import Change, set_destination
 
 def looked(installation: Installation, accounts: Accounts | None = None, now: int = NOON) -> dict[str, Account]:
     """The accounts by app."""
-    standing = asyncio.run((accounts or Accounts(installation.data_dir)).look(now))
+    standing = asyncio.run((accounts or Accounts(installation.where)).look(now))
     return {account.app_key: account for account in standing.accounts}
 
 
@@ -84,15 +85,16 @@ def test_a_sum_that_is_off_is_told_by_how_much(installation: Installation, harm:
 def test_a_sum_that_is_right_again_is_told_as_right(installation: Installation) -> None:
     installation.views(3)
     installation.export()
-    accounts = Accounts(installation.data_dir)
+    accounts = Accounts(installation.where)
     installation.ledger("update tallies set n = n - 1 where fate = 'accepted'")
     assert looked(installation, accounts)[OWNER].difference == 1
     installation.ledger("update tallies set n = n + 1 where fate = 'accepted'")
     assert looked(installation, accounts)[OWNER].difference == 0
 
 
+@pytest.mark.only("sqlite", "it removes what is old")
 def test_a_log_that_was_emptied_and_filled_again_is_counted_rightly(installation: Installation) -> None:
-    accounts = Accounts(installation.data_dir)
+    accounts = Accounts(installation.where)
     installation.collect(*[an_event(received_at=NOON - 100 * 86_400_000)] * 3)
     installation.export()
     looked(installation, accounts)
@@ -103,18 +105,21 @@ def test_a_log_that_was_emptied_and_filled_again_is_counted_rightly(installation
     assert (sums(account), account.difference) == ({"accepted": 3, "pending": 2}, 0)
 
 
-@settings(max_examples=15)
-@given(st.lists(st.sampled_from([*DEEDS, "collect_old", "export", "purge"]), min_size=5, max_size=12), st.data())
-def test_looking_again_agrees_with_counting_everything(deeds: list[str], data: st.DataObject) -> None:
+@pytest.mark.only("sqlite", "it removes what is old")
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    deeds=st.lists(st.sampled_from([*DEEDS, "collect_old", "export", "purge"]), min_size=5, max_size=12), data=st.data()
+)
+def test_looking_again_agrees_with_counting_everything(stores: Stores, deeds: list[str], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:
-        installation = Installation(Path(place))
-        stage, accounts = Deeds(installation), Accounts(installation.data_dir)
+        installation = Installation(stores, Path(place))
+        stage, accounts = Deeds(installation), Accounts(installation.where)
         for deed in ["collect_old", *deeds]:
             getattr(stage, deed)()
             if not data.draw(st.booleans()):
                 continue
             found = asyncio.run(accounts.look(NOON)).accounts
-            thorough = asyncio.run(balance.examine(installation.data_dir)).destinations
+            thorough = asyncio.run(balance.examine(installation.where)).destinations
             live = {(owed.app, owed.name): owed for owed in thorough if owed.state == "live"}
             assert len(found) == len(live)
             for account in found:
@@ -129,7 +134,7 @@ def test_the_text_names_apps_and_destinations_and_no_key(installation: Installat
     installation.collect(an_event(), an_event(suppressed="gpc"))
     installation.export()
     installation.views(1)
-    standing = asyncio.run(Accounts(installation.data_dir).look(NOON))
+    standing = asyncio.run(Accounts(installation.where).look(NOON))
     told = text(of_destinations(standing, NOON + 2_500))
     labels = f'app="{OWNER}",destination="main"'
     for line in (
@@ -149,7 +154,7 @@ def test_the_text_names_apps_and_destinations_and_no_key(installation: Installat
 
 def test_the_route_looks_at_most_once_in_a_while(cast: Cast, doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     async def enter_a_key() -> None:
-        async with await open_writer(cast.data_dir, "registry") as db:
+        async with await open_writer(cast.where, "registry") as db:
             await registry.app(db, cast.owner_app)
             await set_destination(db, cast.vault, 0, cast.owner_app, Change(segment_write_key="KEY"), 0)
 
@@ -166,6 +171,7 @@ def test_the_route_looks_at_most_once_in_a_while(cast: Cast, doors: Doors, monke
     assert pending().endswith(" 2")
 
 
+@pytest.mark.only("sqlite", "it spoils the file")
 def test_a_ledger_that_cannot_be_read_leaves_the_doors_metrics(cast: Cast, doors: Doors) -> None:
     (cast.data_dir / "ledger.db").write_bytes(b"this is no database" * 1_000)
     answer = doors.client.get("/metrics")

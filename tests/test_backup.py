@@ -16,6 +16,8 @@ from store.backup import BackupFailed, Made, back_up, finished
 from store.errors import Busy, StoreUnavailable
 from store.removal import undisturbed
 
+pytestmark = pytest.mark.only("sqlite", "a server has backups of its own")
+
 
 def backed_up(installation: Installation, into: Path, keep: int | None = None) -> Made:
     return asyncio.run(back_up(installation.data_dir, into, keep))

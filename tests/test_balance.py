@@ -12,12 +12,17 @@ from store.errors import StoreUnavailable
 
 
 def examined(installation: Installation) -> Findings:
-    return asyncio.run(balance.examine(installation.data_dir))
+    return asyncio.run(balance.examine(installation.where))
 
 
 def test_before_the_first_run_everything_is_pending(installation: Installation) -> None:
     installation.views(3)
     assert installation.owed() == {"collected": 3, "pending": 3}
+
+
+@pytest.mark.only("sqlite", "its ledger is made by the first run")
+def test_looking_makes_no_ledger(installation: Installation) -> None:
+    examined(installation)
     assert not (installation.data_dir / "ledger.db").exists()
 
 
@@ -75,12 +80,14 @@ def test_the_findings_hold_no_key(installation: Installation) -> None:
     assert not any(key in str(examined(installation)) for key in KEYS.values())
 
 
+@pytest.mark.only("sqlite", "it removes the file")
 def test_without_a_log_there_is_nothing_to_examine(installation: Installation) -> None:
     (installation.data_dir / "events.db").unlink()
     with pytest.raises(StoreUnavailable):
         examined(installation)
 
 
+@pytest.mark.only("sqlite", "it spoils the file")
 def test_a_ledger_that_is_no_database_is_not_taken_for_an_empty_one(installation: Installation) -> None:
     (installation.data_dir / "ledger.db").write_bytes(b"this is no database" * 1_000)
     with pytest.raises(StoreUnavailable):

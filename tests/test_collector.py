@@ -86,6 +86,7 @@ def wait_until_ready(doors: Doors) -> None:
         assert time.monotonic() < deadline, "it did not heal"
 
 
+@pytest.mark.only("sqlite", "a server's disk is its own to watch")
 def test_while_the_store_is_unwell_every_door_says_503_and_it_heals_without_anybody_asking(
     doors: Doors, cast: Cast, full_disk: Callable[[bool], None]
 ) -> None:
@@ -110,6 +111,7 @@ def test_while_the_store_is_unwell_every_door_says_503_and_it_heals_without_anyb
     assert cast.balance() == {"received": 5, "stored": 1, "duplicate": 0, "rejected": 0, "shed": 4}
 
 
+@pytest.mark.only("sqlite", "a server's disk is its own to watch")
 def test_a_refusal_needs_no_store(doors: Doors, cast: Cast, full_disk: Callable[[bool], None]) -> None:
     full_disk(True)
     assert doors.post(b"nonsense").status_code == 400
@@ -135,7 +137,7 @@ def test_when_too_much_waits_the_doors_shed_and_count(
 
 def test_an_app_and_a_token_made_while_it_runs_work_at_once(doors: Doors, cast: Cast) -> None:
     async def add() -> str:
-        async with await open_writer(cast.data_dir, "registry") as db:
+        async with await open_writer(cast.where, "registry") as db:
             await registry.add_app(db, 0, "com.owner.new", "owner", "77", "New")
             return await registry.add_token(db, 0, "new", frozenset({"installs"}))
 
@@ -149,7 +151,7 @@ def test_of_two_that_name_a_new_app_at_once_neither_is_refused(cast: Cast) -> No
     """The second must wait for what the first one's look brings, not be told the old view."""
 
     async def work() -> None:
-        async with await open_reader(cast.data_dir, "registry") as reader:
+        async with await open_reader(cast.where, "registry") as reader:
             directory = Directory(reader)
             found = await asyncio.gather(*(directory.find_app("com.owner.charts", time.monotonic()) for _ in range(5)))
             assert [app.plugin_id if app else None for app in found] == ["1219125"] * 5
@@ -159,11 +161,11 @@ def test_of_two_that_name_a_new_app_at_once_neither_is_refused(cast: Cast) -> No
 
 def test_a_request_full_of_made_up_apps_looks_into_the_registry_once(cast: Cast) -> None:
     async def work() -> None:
-        async with await open_reader(cast.data_dir, "registry") as reader:
+        async with await open_reader(cast.where, "registry") as reader:
             directory = Directory(reader)
             asked = time.monotonic()
             assert await directory.find_app("made up", asked) is None
-            async with await open_writer(cast.data_dir, "registry") as db:
+            async with await open_writer(cast.where, "registry") as db:
                 await registry.add_app(db, 0, "made up", "owner", "77", "New")
             assert await directory.find_app("made up", asked) is None
             assert await directory.find_app("made up", time.monotonic()) is not None
@@ -177,7 +179,7 @@ def test_a_request_full_of_made_up_apps_looks_into_the_registry_once(cast: Cast)
 def test_the_sums_at_the_doors_are_examined_against_what_is_stored(doors: Doors, cast: Cast) -> None:
     event = view()
     doors.send(event, event, view(name="no"))
-    findings = doors.client.portal.call(examine, cast.data_dir)  # type: ignore[union-attr]
+    findings = doors.client.portal.call(examine, cast.where)  # type: ignore[union-attr]
     assert findings.balanced
     assert findings.lines()[1] == "doors: received 3 = stored 1 + duplicate 1 + rejected 1 + shed 0"
 
@@ -187,9 +189,9 @@ def test_a_sum_that_is_off_is_found(doors: Doors, cast: Cast) -> None:
     doors.client.__exit__()
 
     async def tamper() -> Any:
-        async with await open_writer(cast.data_dir, "log") as db:
+        async with await open_writer(cast.where, "log") as db:
             await db.execute("update door_tallies set n = n + 6 where outcome = 'received' and app_key <> ''")
-        return await examine(cast.data_dir)
+        return await examine(cast.where)
 
     findings = asyncio.run(tamper())
     assert not findings.balanced

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from shipping_cast import OWNER, SECRET_KEY, Details, Installation
+from engines import Stores
+from shipping_cast import OWNER, Details, Installation
 
 import footfall
 
@@ -15,12 +16,12 @@ LARGE = Details(url="https://market.example/", title="x" * 40_000)
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Installation:
-    return Installation(tmp_path)
+def installation(stores: Stores, tmp_path: Path) -> Installation:
+    return Installation(stores, tmp_path)
 
 
 def run(installation: Installation, *words: str, given: str = "") -> Result:
-    env = {"FOOTFALL_DATA_DIR": str(installation.data_dir), "FOOTFALL_SECRET_KEY": SECRET_KEY}
+    env = installation.environment
     asyncio.set_event_loop(None)
     return CliRunner().invoke(footfall.main, words, input=given, env=env)
 

@@ -1,4 +1,4 @@
-"""One SQLite file: one writer, settings that hold, migrations applied once, transactions that leave nothing behind."""
+"""One SQLite file: one writer, settings that hold, and migrations that are applied once."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from store import registry
 from store.database import NATURES, Database, migrate_all, open_reader, open_writer
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.migrations import steps
@@ -33,16 +32,6 @@ def test_a_second_writer_is_told_who_writes(tmp_path: Path, nature: str) -> None
                 await open_writer(tmp_path, nature)
         async with await open_writer(tmp_path, nature):
             pass  # released when the first was closed
-
-    run(work())
-
-
-def test_the_registry_may_have_several_writers(tmp_path: Path) -> None:
-    async def work() -> None:
-        async with await open_writer(tmp_path, "registry") as one, await open_writer(tmp_path, "registry") as other:
-            await registry.add_partner(one, 0, "a", "1", "A")
-            await registry.add_partner(other, 0, "b", "2", "B")
-            assert await one.value("select count(*) from partners") == 2
 
     run(work())
 
@@ -152,94 +141,3 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "registry.db")) as connection:
         tables = connection.execute("select name from sqlite_schema where type = 'table' order by name").fetchall()
     assert tables == [("schema_migrations",), ("tokens",)]
-
-
-# --- transactions
-
-
-async def partners(db: Database) -> int:
-    return await db.value("select count(*) from partners")
-
-
-async def add(db: Database, key: str) -> None:
-    await db.execute("insert into partners values (?, ?, '', 0)", (key, key))
-
-
-def test_an_error_rolls_a_transaction_back(tmp_path: Path) -> None:
-    async def work() -> None:
-        async with await open_writer(tmp_path, "registry") as db:
-
-            async def fail() -> None:
-                async with db.transaction():
-                    await add(db, "a")
-                    raise ZeroDivisionError
-
-            with pytest.raises(ZeroDivisionError):
-                await fail()
-            assert await partners(db) == 0
-            async with db.transaction():
-                await add(db, "b")
-            assert await partners(db) == 1
-
-    run(work())
-
-
-@pytest.mark.parametrize("turns", range(12))
-def test_a_task_cancelled_at_any_moment_leaves_no_transaction_open(tmp_path: Path, turns: int) -> None:
-    async def work() -> None:
-        async with await open_writer(tmp_path, "registry") as db:
-
-            async def write() -> None:
-                async with db.transaction():
-                    await add(db, "a")
-                    await add(db, "b")
-
-            task = asyncio.create_task(write())
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            async with db.transaction():
-                await add(db, "c")
-            assert await partners(db) in (1, 3)
-
-    run(work())
-
-
-def test_a_task_cancelled_while_it_waits_for_another_process_leaves_no_transaction_open(tmp_path: Path) -> None:
-    async def work() -> None:
-        async with await open_writer(tmp_path, "registry") as one, await open_writer(tmp_path, "registry") as other:
-
-            async def write() -> None:
-                async with other.transaction():
-                    await add(other, "a")
-
-            async with one.transaction():
-                await add(one, "b")
-                task = asyncio.create_task(write())
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
-                task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            async with other.transaction():
-                await add(other, "c")
-            assert await partners(one) == 2
-
-    run(work())
-
-
-def test_transactions_on_one_connection_take_turns(tmp_path: Path) -> None:
-    async def work() -> None:
-        async with await open_writer(tmp_path, "registry") as db:
-
-            async def write(key: str, fails: bool) -> None:
-                async with db.transaction():
-                    await add(db, key)
-                    await asyncio.sleep(0)
-                    if fails:
-                        raise ZeroDivisionError
-
-            await asyncio.gather(*(write(str(n), n % 2 == 0) for n in range(10)), return_exceptions=True)
-            assert await partners(db) == 5
-
-    run(work())

@@ -15,6 +15,8 @@ from store.errors import ConfigError, StoreUnavailable
 from store.runs import Run
 from store.settings import secret_origin
 
+pytestmark = pytest.mark.only("sqlite", "it looks into the files")
+
 HOUR = 3_600_000
 SOUND = ["settings", "modes", "databases", "databases", "databases", "secret", "disk", "clock", "exporter", "doors"]
 

@@ -12,6 +12,8 @@ import footfall
 from collector.assets import load_snippet
 from store import settings
 
+pytestmark = pytest.mark.only("sqlite", "a page knows no store")
+
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from exporter import segment
@@ -39,6 +39,7 @@ def answered(body: str, key: str) -> str:
 @pytest.mark.parametrize("echo", ECHOES)
 @given(key=KEYS.filter(lambda key: len(key) >= 8))
 def test_an_echoed_key_is_taken_out(echo: str, key: str) -> None:
+    assume(all(key not in said for said in ("[write key]", "/v1/projects/", "and again")))  # as it would be anyway
     written = ECHOES[echo](key)
     body = answered(f"«{written}» and again «{written}»", key)
     assert written not in body
@@ -49,3 +50,7 @@ def test_an_echoed_key_is_taken_out(echo: str, key: str) -> None:
 def test_what_surrounds_the_key_stays() -> None:
     said = answered('{"error": "no source for WRITEKEY+/==1 here"}', "WRITEKEY+/==1")
     assert said == '{"error": "no source for [write key] here"}'
+
+
+def test_nul_in_an_answer_is_kept_as_what_both_engines_can_hold() -> None:
+    assert answered("no\0 such source", "WRITEKEYOFTHEOWNERSCHARTS0000001") == "no� such source"

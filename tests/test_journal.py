@@ -112,6 +112,7 @@ def test_an_exception_is_told_by_class_and_place_without_its_text(spoken: Spoken
     assert "payload" not in spoken.text()
 
 
+@pytest.mark.only("sqlite", "a server's disk is its own to watch")
 def test_a_store_that_fails_and_recovers_is_told_once_each(
     doors: Doors, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
 ) -> None:

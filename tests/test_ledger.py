@@ -3,16 +3,16 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from engines import Stores
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store import ledger
-from store.database import Database, open_reader, open_writer
+from store.database import Database, Where, open_reader, open_writer
 from store.errors import Busy, Conflict, StoreUnavailable
 from store.ledger import Answer, Batch, Cursor, Fate, Health, LeaseLost, Parked, Passage
 
@@ -22,11 +22,11 @@ NOW = 1_771_243_200_123
 HOUR = 492_012
 
 
-def in_a_ledger(tmp_path: Path, work: Callable[[Database], Awaitable[Any]]) -> Any:
+def in_a_ledger(where: Where, work: Callable[[Database], Awaitable[Any]]) -> Any:
     """Do something with a new ledger in which the owner's cursor has begun at 10."""
 
     async def run() -> Any:
-        async with await open_writer(tmp_path, "ledger") as db:
+        async with await open_writer(where, "ledger") as db:
             await ledger.begin(db, [(APP, DESTINATION, 10)])
             return await work(db)
 
@@ -41,7 +41,7 @@ async def cursor(db: Database) -> Cursor:
     return (await ledger.cursors(db))[APP, DESTINATION]
 
 
-def test_a_cursor_begins_once_and_where_it_was_told(tmp_path: Path) -> None:
+def test_a_cursor_begins_once_and_where_it_was_told(where: Where) -> None:
     async def work(db: Database) -> None:
         await ledger.begin(db, [(APP, DESTINATION, 99), ("com.stranger.notes", DESTINATION, 5)])
         assert await ledger.cursors(db) == {
@@ -49,10 +49,10 @@ def test_a_cursor_begins_once_and_where_it_was_told(tmp_path: Path) -> None:
             ("com.stranger.notes", DESTINATION): Cursor("com.stranger.notes", DESTINATION, 5, 5),
         }
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def test_a_lease_keeps_others_away_until_it_runs_out(tmp_path: Path) -> None:
+def test_a_lease_keeps_others_away_until_it_runs_out(where: Where) -> None:
     async def work(db: Database) -> None:
         async def lease(owner: str, now: int) -> bool:
             return await ledger.lease(db, APP, DESTINATION, owner, now, now + 100)
@@ -66,17 +66,17 @@ def test_a_lease_keeps_others_away_until_it_runs_out(tmp_path: Path) -> None:
         await ledger.release(db, "other")
         assert await lease("one", NOW + 153)
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def test_nobody_can_lease_a_cursor_that_has_not_begun(tmp_path: Path) -> None:
+def test_nobody_can_lease_a_cursor_that_has_not_begun(where: Where) -> None:
     async def work(db: Database) -> None:
         assert not await ledger.lease(db, "com.nobody", DESTINATION, "one", NOW, NOW + 100)
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def test_releasing_gives_back_every_lease_of_one_run_and_none_of_anothers(tmp_path: Path) -> None:
+def test_releasing_gives_back_every_lease_of_one_run_and_none_of_anothers(where: Where) -> None:
     async def work(db: Database) -> None:
         await ledger.begin(db, [("a", "d", 0), ("b", "d", 0), ("c", "d", 0)])
         for app, owner in (("a", "one"), ("b", "one"), ("c", "other")):
@@ -85,11 +85,11 @@ def test_releasing_gives_back_every_lease_of_one_run_and_none_of_anothers(tmp_pa
         rows = await db.all("select app_key, lease_owner from cursors where destination_id = 'd' order by app_key")
         assert rows == [("a", ""), ("b", ""), ("c", "other")]
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
 @pytest.mark.parametrize("seq", [10, 9, 0])
-def test_a_cursor_never_goes_back_and_never_passes_the_same_event_twice(tmp_path: Path, seq: int) -> None:
+def test_a_cursor_never_goes_back_and_never_passes_the_same_event_twice(where: Where, seq: int) -> None:
     async def work(db: Database) -> None:
         await ledger.lease(db, APP, DESTINATION, "one", NOW, NOW + 100)
         with pytest.raises(LeaseLost):
@@ -97,10 +97,10 @@ def test_a_cursor_never_goes_back_and_never_passes_the_same_event_twice(tmp_path
         assert (await cursor(db)).seq == 10
         assert await ledger.fates(db, APP, DESTINATION) == {"accepted": 0, "suppressed": 0, "parked": 0, "expired": 0}
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def test_only_the_run_that_holds_the_lease_moves_the_cursor(tmp_path: Path) -> None:
+def test_only_the_run_that_holds_the_lease_moves_the_cursor(where: Where) -> None:
     async def work(db: Database) -> None:
         await ledger.lease(db, APP, DESTINATION, "one", NOW, NOW + 100)
         with pytest.raises(LeaseLost):
@@ -108,14 +108,14 @@ def test_only_the_run_that_holds_the_lease_moves_the_cursor(tmp_path: Path) -> N
         await ledger.move(db, HELD, "one", accepted(11), NOW)
         assert (await cursor(db)).seq == 11
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def an_attempt(number: int, outcome: str = "one") -> Batch:
-    return Batch(f"batch-{number}", outcome, number, 11, 12, 2, 1_400)
+def an_attempt(number: int, run: str = "one") -> Batch:
+    return Batch(f"batch-{number}", run, number, 11, 12, 2, 1_400)
 
 
-def test_a_lost_lease_leaves_the_attempt_open_because_nothing_of_its_end_is_written(tmp_path: Path) -> None:
+def test_a_lost_lease_leaves_the_attempt_open_because_nothing_of_its_end_is_written(where: Where) -> None:
     """Together or not at all: a closed attempt without the cursor's move would count as sent what is sent again."""
 
     async def work(db: Database) -> None:
@@ -126,10 +126,10 @@ def test_a_lost_lease_leaves_the_attempt_open_because_nothing_of_its_end_is_writ
         assert await db.all("select outcome, status, closed_at from batches") == [("open", None, None)]
         assert await db.all("select count(*) from tallies") == [(0,)]
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def test_an_attempts_end_the_fates_and_the_move_are_written_together(tmp_path: Path) -> None:
+def test_an_attempts_end_the_fates_and_the_move_are_written_together(where: Where) -> None:
     async def work(db: Database) -> None:
         await ledger.lease(db, APP, DESTINATION, "one", NOW, NOW + 100)
         await ledger.open_batch(db, APP, DESTINATION, an_attempt(1), NOW)
@@ -148,10 +148,10 @@ def test_an_attempts_end_the_fates_and_the_move_are_written_together(tmp_path: P
         assert (await cursor(db)).seq == 12
         assert await ledger.fates(db, APP, DESTINATION) == {"accepted": 1, "suppressed": 0, "parked": 1, "expired": 0}
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def test_an_attempt_ends_once(tmp_path: Path) -> None:
+def test_an_attempt_ends_once(where: Where) -> None:
     async def work(db: Database) -> None:
         await ledger.open_batch(db, APP, DESTINATION, an_attempt(1), NOW)
         await ledger.close_batch(db, HELD, "one", "batch-1", Answer("deferred", 503, "busy"), NOW + 1)
@@ -160,20 +160,21 @@ def test_an_attempt_ends_once(tmp_path: Path) -> None:
             ("deferred", 503, "busy", NOW + 1)
         ]
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def test_what_is_passed_in_one_hour_adds_up(tmp_path: Path) -> None:
+def test_what_is_passed_in_one_hour_adds_up(where: Where) -> None:
     async def work(db: Database) -> None:
         await ledger.lease(db, APP, DESTINATION, "one", NOW, NOW + 100)
         for seq in (11, 15, 16):
             await ledger.move(db, HELD, "one", accepted(seq, 3), NOW)
         assert await db.all("select hour, fate, reason, n from tallies") == [(HOUR, "accepted", "", 9)]
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def test_recovering_marks_what_was_left_open_and_takes_the_leases_back(tmp_path: Path) -> None:
+@pytest.mark.only("sqlite", "whoever has a lease while another holds the file is dead")
+def test_recovering_marks_what_was_left_open_and_takes_the_leases_back(where: Where) -> None:
     async def work(db: Database) -> None:
         await ledger.lease(db, APP, DESTINATION, "dead", NOW, NOW + 300_000)
         for number in (1, 2, 3):
@@ -188,10 +189,35 @@ def test_recovering_marks_what_was_left_open_and_takes_the_leases_back(tmp_path:
         ]
         assert await ledger.lease(db, APP, DESTINATION, "one", NOW, NOW + 100)
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def test_what_a_destination_asked_for_is_remembered_until_it_is_taken_back(tmp_path: Path) -> None:
+def test_recovering_marks_what_runs_left_open_whose_lease_has_run_out(where: Where) -> None:
+    async def work(db: Database) -> None:
+        await ledger.lease(db, APP, DESTINATION, "dead", NOW, NOW + 100)
+        await ledger.open_batch(db, APP, DESTINATION, an_attempt(1, "dead"), NOW)
+        assert await ledger.recover(db, NOW + 101) == 1
+        assert await ledger.recover(db, NOW + 101) == 0
+        assert await db.all("select outcome, closed_at from batches") == [("ambiguous", NOW + 101)]
+        assert await ledger.lease(db, APP, DESTINATION, "one", NOW + 101, NOW + 200)
+        assert (await cursor(db)).health == Health(ambiguous_since=NOW, ambiguous_seq=12)
+
+    in_a_ledger(where, work)
+
+
+@pytest.mark.only("postgresql", "there may be another run beside this one")
+def test_recovering_leaves_alone_what_a_living_run_has_open(where: Where) -> None:
+    async def work(db: Database) -> None:
+        await ledger.lease(db, APP, DESTINATION, "living", NOW, NOW + 100)
+        await ledger.open_batch(db, APP, DESTINATION, an_attempt(1, "living"), NOW)
+        assert await ledger.recover(db, NOW + 50) == 0
+        assert await db.all("select outcome from batches") == [("open",)]
+        assert not await ledger.lease(db, APP, DESTINATION, "one", NOW + 50, NOW + 200)
+
+    in_a_ledger(where, work)
+
+
+def test_what_a_destination_asked_for_is_remembered_until_it_is_taken_back(where: Where) -> None:
     async def work(db: Database) -> None:
         health = Health(not_before=NOW, tripped="it is at fault", trips=2, failures=5, recent="+-----")
         await ledger.lease(db, APP, DESTINATION, "one", NOW, NOW + 100)
@@ -202,7 +228,7 @@ def test_what_a_destination_asked_for_is_remembered_until_it_is_taken_back(tmp_p
         await ledger.move(db, HELD, "one", accepted(11), NOW)
         assert await cursor(db) == Cursor(APP, DESTINATION, 10, 11)
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
 @pytest.mark.parametrize(
@@ -214,33 +240,40 @@ def test_what_a_destination_asked_for_is_remembered_until_it_is_taken_back(tmp_p
         " opened_at, outcome) values ('a', 'b', 'd', 'r', 1, 1, 1, 1, 1, 1, 'sent')",
     ],
 )
-def test_the_schema_itself_refuses_what_has_no_meaning(tmp_path: Path, statement: str) -> None:
+def test_the_schema_itself_refuses_what_has_no_meaning(where: Where, statement: str) -> None:
     async def work(db: Database) -> None:
         with pytest.raises(Conflict, match=r"(?i)check"):
             await db.execute(statement)
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
 
 
-def test_a_ledger_has_one_writer_and_any_number_of_readers(tmp_path: Path) -> None:
+def test_a_ledger_has_any_number_of_readers_that_cannot_write(where: Where) -> None:
     async def work(db: Database) -> None:
-        with pytest.raises(Busy):
-            await open_writer(tmp_path, "ledger")
-        async with await open_reader(tmp_path, "ledger") as reader:
+        async with await open_reader(where, "ledger") as reader:
             assert len(await ledger.cursors(reader)) == 1
-            with pytest.raises(StoreUnavailable, match="readonly"):
+            with pytest.raises(StoreUnavailable, match=r"read-?only"):
                 await ledger.begin(reader, [("a", "d", 0)])
 
-    in_a_ledger(tmp_path, work)
+    in_a_ledger(where, work)
+
+
+@pytest.mark.only("sqlite", "a server's ledger has as many as there are runs")
+def test_a_ledger_has_one_writer(where: Where) -> None:
+    async def work(db: Database) -> None:
+        with pytest.raises(Busy):
+            await open_writer(where, "ledger")
+
+    in_a_ledger(where, work)
 
 
 moves = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["one", "other"]), st.integers(1, 5)), max_size=30)
 
 
-@settings(max_examples=25, deadline=None)
-@given(moves)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tried=moves)
 def test_the_tallies_are_the_sum_of_the_moves_that_were_made(
-    tmp_path_factory: pytest.TempPathFactory, tried: list[tuple[int, str, int]]
+    stores: Stores, tmp_path_factory: pytest.TempPathFactory, tried: list[tuple[int, str, int]]
 ) -> None:
     async def work(db: Database) -> None:
         await ledger.lease(db, APP, DESTINATION, "one", NOW, NOW + 100)
@@ -256,4 +289,4 @@ def test_the_tallies_are_the_sum_of_the_moves_that_were_made(
         assert (await cursor(db)).seq == at
         assert (await ledger.fates(db, APP, DESTINATION))["accepted"] == counted
 
-    in_a_ledger(tmp_path_factory.mktemp("ledger"), work)
+    in_a_ledger(stores.new(tmp_path_factory.mktemp("ledger")), work)

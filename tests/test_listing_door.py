@@ -139,7 +139,7 @@ def test_of_a_repeated_key_the_last_value_counts(doors: Doors, cast: Cast) -> No
         ({"occurredAt": -1}, "invalid: Expected `int` >= 0 - at `$.occurredAt`"),
         ({"occurredAt": "infinity"}, "invalid: Invalid RFC3339 encoded datetime - at `$.occurredAt`"),
         ({"occurredAt": "1999-12-31T23:59:59.999Z"}, BAD_TIME),
-        ({"occurredAt": iso(DAY_MS + 60_000)}, BAD_TIME),
+        ({"occurredAt": iso(2 * DAY_MS)}, BAD_TIME),
         ({"occurredAt": "0001-01-01T00:00:00+23:59"}, BAD_TIME),
         ({"occurredAt": "9999-12-31T23:59:59-23:59"}, BAD_TIME),
         ({"title": "a\0b"}, "invalid: the text holds NUL or half a character - at `$.title`"),

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from collector.scrub import SECRET_PARAMETERS, scrub, scrub_target
 
+pytestmark = pytest.mark.only("sqlite", "what is kept is decided before it comes to a store")
+
 SECRET = "s3cr3tMARKER"  # noqa: S105 - what must be found nowhere
 
 # --- the partner's id for a visitor

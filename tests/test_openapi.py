@@ -17,6 +17,8 @@ from collector.guard import MAX_HEAD_BYTES
 from collector.openapi import document
 from store import ids
 
+pytestmark = pytest.mark.only("sqlite", "a document knows no store")
+
 ROOT = Path(__file__).parents[1]
 DOCUMENT = document("/e")
 SCHEMAS = DOCUMENT["components"]["schemas"]

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from collector.cookies import LIFETIME_SECONDS, set_again
 
+pytestmark = pytest.mark.only("sqlite", "who may send is decided before it comes to a store")
+
 CORS = {
     "access-control-allow-origin": SITE,
     "access-control-allow-credentials": "true",

@@ -28,7 +28,7 @@ class Owner:
 
     def do(self, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
         async def opened() -> Any:
-            async with await open_writer(self.cast.data_dir, "registry") as db:
+            async with await open_writer(self.cast.where, "registry") as db:
                 return await work(db)
 
         return asyncio.run(opened())
@@ -55,7 +55,7 @@ class Owner:
 
     def audit(self) -> list[str]:
         rows = self.cast.rows(
-            "select detail from audit where action = 'app.verify' order by audit_id", file="registry.db"
+            "select detail from audit where action = 'app.verify' order by audit_id", nature="registry"
         )
         return [row[0] for row in rows]
 

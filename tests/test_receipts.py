@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from engines import Stores
 from shipping_cast import OWNER, SECRET_KEY, Installation
 
 import footfall
@@ -20,8 +21,8 @@ SIGNER = Signer(Vault(SECRET_KEY).receipt_seed)
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Installation:
-    return Installation(tmp_path)
+def installation(stores: Stores, tmp_path: Path) -> Installation:
+    return Installation(stores, tmp_path)
 
 
 def kept(installation: Installation) -> list[Receipt]:
@@ -127,7 +128,7 @@ def test_a_list_of_ids_that_lacks_one_has_one_more_or_another_is_not_the_receipt
 
 
 def run(installation: Installation, *words: str, given: str = "") -> Result:
-    env = {"FOOTFALL_DATA_DIR": str(installation.data_dir), "FOOTFALL_SECRET_KEY": SECRET_KEY}
+    env = installation.environment
     return CliRunner().invoke(footfall.main, ["receipt", *words], input=given, env=env)
 
 

@@ -18,7 +18,7 @@ NEW_KEY = "WRITEKEYOFTHEOWNERSCHARTS0000002"
 
 def in_registry(cast: Cast, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
     async def opened() -> Any:
-        async with await open_writer(cast.data_dir, "registry") as db:
+        async with await open_writer(cast.where, "registry") as db:
             return await work(db)
 
     return asyncio.run(opened())
@@ -68,11 +68,11 @@ def test_an_app_is_listed_with_its_partners_ids_and_unguessable_names(cast: Cast
     ],
 )
 def test_what_cannot_be_is_told_and_leaves_nothing_behind(cast: Cast, add: Any, told: str) -> None:
-    before = cast.rows("select * from audit order by audit_id", file="registry.db")
+    before = cast.rows("select * from audit order by audit_id", nature="registry")
     with pytest.raises(ConfigError) as refused:
         in_registry(cast, add)
     assert told in str(refused.value)
-    assert cast.rows("select * from audit order by audit_id", file="registry.db") == before
+    assert cast.rows("select * from audit order by audit_id", nature="registry") == before
 
 
 def test_a_token_is_kept_as_its_hash_alone(cast: Cast) -> None:
@@ -83,7 +83,7 @@ def test_a_token_is_kept_as_its_hash_alone(cast: Cast) -> None:
 
 def test_every_change_leaves_a_line_in_the_audit_without_the_secret(cast: Cast) -> None:
     change(cast, segment_write_key=KEY, region="eu")
-    lines = cast.rows("select actor, action, subject, detail, at from audit order by audit_id desc", file="registry.db")
+    lines = cast.rows("select actor, action, subject, detail, at from audit order by audit_id desc", nature="registry")
     assert lines[0] == (
         "command line",
         "app.set",
@@ -125,7 +125,7 @@ def test_another_region_or_source_is_another_destination(cast: Cast, fields: dic
     assert new.start_seq == 99
     (live,) = in_registry(cast, destinations.active)
     assert live.destination_id == new.destination_id
-    rows = cast.rows("select destination_id, active from destinations order by active", file="registry.db")
+    rows = cast.rows("select destination_id, active from destinations order by active", nature="registry")
     assert rows == [(old.destination_id, 0), (new.destination_id, 1)]
 
 
@@ -154,10 +154,10 @@ def test_one_app_has_no_say_over_another_ones_destination(cast: Cast) -> None:
 
 def test_a_reader_notices_that_somebody_changed_the_registry(cast: Cast) -> None:
     async def work() -> None:
-        async with await open_reader(cast.data_dir, "registry") as reader:
+        async with await open_reader(cast.where, "registry") as reader:
             before = await registry.version(reader)
             assert await registry.version(reader) == before
-            async with await open_writer(cast.data_dir, "registry") as writer:
+            async with await open_writer(cast.where, "registry") as writer:
                 await registry.add_partner(writer, 0, "new", "77", "New")
             assert await registry.version(reader) != before
 

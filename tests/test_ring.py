@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -15,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import SECRET_KEY, Cast
 from cryptography.fernet import Fernet
+from engines import environment
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +37,7 @@ OTHER_KEY = "WRITEKEYOFTHESTRANGERSNOTES00003"
 
 def in_registry(cast: Cast, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
     async def opened() -> Any:
-        async with await open_writer(cast.data_dir, "registry") as db:
+        async with await open_writer(cast.where, "registry") as db:
             return await work(db)
 
     return asyncio.run(opened())
@@ -65,7 +65,7 @@ def stored(cast: Cast) -> Cast:
 
 
 def blobs(cast: Cast) -> list[bytes]:
-    rows = cast.rows("select segment_write_key from destinations order by app_key, destination_id", file="registry.db")
+    rows = cast.rows("select segment_write_key from destinations order by app_key, destination_id", nature="registry")
     return [row[0] for row in rows]
 
 
@@ -173,9 +173,9 @@ def test_rotation_carries_every_stored_key_over_once(stored: Cast) -> None:
 def test_rotation_changes_nothing_else_of_a_destination(stored: Cast) -> None:
     asked = """select app_key, destination_id, region, profile, uninstalls, write_key_last4, write_key_fingerprint,
         start_seq, active, created_at, updated_at from destinations order by app_key, destination_id"""
-    before = stored.rows(asked, file="registry.db")
+    before = stored.rows(asked, nature="registry")
     rotated(stored, NEW, SECRET_KEY)
-    assert stored.rows(asked, file="registry.db") == before
+    assert stored.rows(asked, nature="registry") == before
 
 
 def test_after_rotation_the_old_key_opens_nothing_in_the_file(stored: Cast) -> None:
@@ -189,15 +189,14 @@ def test_after_rotation_the_old_key_opens_nothing_in_the_file(stored: Cast) -> N
 
 def test_rotation_leaves_a_line_in_the_audit_without_any_secret(stored: Cast) -> None:
     rotated(stored, NEW, SECRET_KEY)
-    (line,) = stored.rows("select * from audit where action = 'secret.rotate'", file="registry.db")
+    (line,) = stored.rows("select * from audit where action = 'secret.rotate'", nature="registry")
     assert line[1:] == (9, "command line", "secret.rotate", "secret key", "3 of 3 write keys")
 
 
 def test_one_key_that_cannot_be_read_leaves_all_as_they_were(stored: Cast) -> None:
-    with sqlite3.connect(stored.data_dir / "registry.db") as db:
-        foreign = Vault(NEWER).encrypt(OTHER_KEY)
-        db.execute("update destinations set segment_write_key = ? where app_key = 'com.stranger.notes'", (foreign,))
-    db.close()
+    foreign = Vault(NEWER).encrypt(OTHER_KEY)
+    sql = "update destinations set segment_write_key = ? where app_key = 'com.stranger.notes'"
+    stored.rows(sql, foreign, nature="registry")
     before = blobs(stored)
     with pytest.raises(ConfigError, match="cannot be decrypted"):
         rotated(stored, NEW, SECRET_KEY)
@@ -205,17 +204,17 @@ def test_one_key_that_cannot_be_read_leaves_all_as_they_were(stored: Cast) -> No
 
 
 def test_a_lost_key_of_a_replaced_destination_keeps_nobody_from_rotating(stored: Cast) -> None:
-    with sqlite3.connect(stored.data_dir / "registry.db") as db:
-        db.execute("update destinations set segment_write_key = ? where active = 0", (Vault(NEWER).encrypt(KEY),))
-    db.close()
+    sql = "update destinations set segment_write_key = ? where active = 0"
+    stored.rows(sql, Vault(NEWER).encrypt(KEY), nature="registry")
     assert rotated(stored, NEW, SECRET_KEY) == Rotated(write_keys=3, renewed=2)
 
 
 KILLED_AT_THE_SECOND_KEY = """
-import asyncio, os, pathlib, signal, sys
+import asyncio, os, signal, sys
 from store.database import open_writer
 from store.rotation import rotate
 from store.secrets import Vault
+from store.settings import load
 
 class Dying(Vault):
     done = 0
@@ -227,7 +226,7 @@ class Dying(Vault):
         return super().encrypt(text)
 
 async def work():
-    async with await open_writer(pathlib.Path(sys.argv[1]), "registry") as db:
+    async with await open_writer(load().where, "registry") as db:
         await rotate(db, Dying(sys.stdin.read()), 9)
 
 asyncio.run(work())
@@ -236,8 +235,9 @@ asyncio.run(work())
 
 def test_killed_in_the_middle_it_leaves_all_as_they_were_and_can_be_done_again(stored: Cast) -> None:
     before = blobs(stored)
-    command = [sys.executable, "-c", KILLED_AT_THE_SECOND_KEY, str(stored.data_dir)]
-    ended = subprocess.run(command, input=f"{NEW}\n{SECRET_KEY}", text=True, cwd=ROOT, check=False)
+    command = [sys.executable, "-c", KILLED_AT_THE_SECOND_KEY]
+    env = environment(stored.data_dir, stored.where)
+    ended = subprocess.run(command, input=f"{NEW}\n{SECRET_KEY}", env=env, text=True, cwd=ROOT, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert blobs(stored) == before
     assert rotated(stored, NEW, SECRET_KEY) == Rotated(write_keys=3, renewed=3)
@@ -250,7 +250,7 @@ def test_the_key_for_ids_cannot_be_lost_unnoticed(stored: Cast) -> None:
     assert rotated(stored, NEW, new_ids=True) == Rotated(write_keys=3, renewed=3)
     assert rotated(stored, NEW) == Rotated(write_keys=3, renewed=0)
     (fingerprint,) = stored.rows(
-        "select write_key_fingerprint from destinations where app_key = 'com.stranger.notes'", file="registry.db"
+        "select write_key_fingerprint from destinations where app_key = 'com.stranger.notes'", nature="registry"
     )
     assert fingerprint == (Vault(NEW).fingerprint(OTHER_KEY),)
 
@@ -288,7 +288,7 @@ def test_where_the_old_key_is_lost_one_write_key_entered_again_is_enough(stored:
 
 
 def test_the_command_says_how_many(stored: Cast) -> None:
-    env = {"FOOTFALL_DATA_DIR": str(stored.data_dir), "FOOTFALL_SECRET_KEY": f"{NEW},{SECRET_KEY}"}
+    env = environment(stored.data_dir, stored.where) | {"FOOTFALL_SECRET_KEY": f"{NEW},{SECRET_KEY}"}
     done = CliRunner().invoke(footfall.main, ["secret", "rotate", "--json"], env=env)
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"write_keys": 3, "renewed": 3})
     again = CliRunner().invoke(footfall.main, ["secret", "rotate"], env=env)

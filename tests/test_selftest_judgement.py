@@ -61,7 +61,7 @@ def evidence(**changes: Any) -> Evidence:
         landed={"KEYHERE": [landed_as(HERE, SEEN)], "KEYTHERE": [landed_as(THERE, OTHERS)]},
         dropped={"duplicate": 7},
         findings=Findings(
-            "3.40.1",
+            "SQLite 3.40.1",
             Doors(4, 4, 0, 0, 0),
             [
                 owed(HERE, collected=3, accepted=1, suppressed=1, parked=1),
@@ -94,7 +94,7 @@ def test_what_is_pending_where_all_is_refused_is_as_it_should_be() -> None:
             courses={HERE.destination_id: Course(3, frozenset({3}), [(1, 2)])},
             landed={"KEYHERE": [landed_as(HERE, SEEN)]},
             findings=Findings(
-                "3.40.1",
+                "SQLite 3.40.1",
                 Doors(4, 4, 0, 0, 0),
                 [owed(HERE, collected=3, accepted=1, suppressed=1, parked=1), owed(THERE, collected=1, pending=1)],
                 balanced=True,

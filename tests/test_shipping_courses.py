@@ -4,10 +4,12 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from engines import Stores
 from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, Details, Installation, an_event
 
 from exporter import parking, replaying
@@ -26,13 +28,13 @@ DAY = 24 * 3_600_000
 
 
 @pytest.fixture
-def installation(tmp_path: Any) -> Installation:
-    return Installation(tmp_path)
+def installation(stores: Stores, tmp_path: Path) -> Installation:
+    return Installation(stores, tmp_path)
 
 
 def in_registry(installation: Installation, work: Callable[[Database], Awaitable[Any]]) -> Any:
     async def run() -> Any:
-        async with await open_writer(installation.data_dir, "registry") as db:
+        async with await open_writer(installation.where, "registry") as db:
             return await work(db)
 
     return asyncio.run(run())
@@ -57,7 +59,7 @@ def landed(installation: Installation, key: str) -> list[str]:
 
 
 def told(installation: Installation, message_id: str) -> Fate:
-    return asyncio.run(fate(installation.data_dir, message_id))
+    return asyncio.run(fate(installation.where, message_id))
 
 
 # --- several destinations
@@ -96,15 +98,15 @@ def test_a_new_source_begins_where_the_old_one_stands_unless_told_otherwise(inst
     installation.export()
     installation.views(2)
     old = main(installation)
-    begin = [asyncio.run(beginning(installation.data_dir, old, start)) for start in (None, "now", "beginning")]
+    begin = [asyncio.run(beginning(installation.where, old, start)) for start in (None, "now", "beginning")]
     assert begin == [3, 5, 0]
-    assert asyncio.run(beginning(installation.data_dir, None, None)) == 5
+    assert asyncio.run(beginning(installation.where, None, None)) == 5
 
 
 def test_a_date_is_found_in_the_log_without_an_index(installation: Installation) -> None:
     installation.collect(*[an_event(received_at=NOON + hour * 3_600_000) for hour in range(40)])
     for hour in (0, 1, 17, 39, 40, 99):
-        found = asyncio.run(seq_at(installation.data_dir, NOON + hour * 3_600_000))
+        found = asyncio.run(seq_at(installation.where, NOON + hour * 3_600_000))
         assert found == min(hour, 40)
     assert moment("2026-02-16T12:00:00.123") == moment("2026-02-16T13:00:00.123+01:00") == NOON
     with pytest.raises(ConfigError, match="is no date"):
@@ -162,11 +164,11 @@ def test_a_plan_counts_and_warns_of_what_segment_will_not_drop(installation: Ins
     installation.collect(
         *[an_event(received_at=now - age) for age in ages], an_event(suppressed="bot", received_at=now)
     )
-    planned = asyncio.run(replaying.plan(installation.data_dir, OWNER, 1, log.NO_END, False, now))
+    planned = asyncio.run(replaying.plan(installation.where, OWNER, 1, log.NO_END, False, now))
     assert (planned.events, planned.suppressed, planned.older, planned.last_seq) == (4, 1, 1, 5)
     assert planned.bytes > 4 * replaying.MESSAGE_BYTES
     assert [line.partition(":")[0] for line in planned.lines()] == [OWNER, "3 are younger than 24 h", "1 are older"]
-    fresh = asyncio.run(replaying.plan(installation.data_dir, OWNER, 1, 5, True, now))
+    fresh = asyncio.run(replaying.plan(installation.where, OWNER, 1, 5, True, now))
     assert "certainly be second ones" in fresh.lines()[1]
 
 
@@ -245,15 +247,15 @@ def test_a_dropped_event_is_suppressed_and_the_sum_holds(installation: Installat
 
 
 def test_parked_events_are_listed_by_destination_with_the_reason(installation: Installation) -> None:
-    assert asyncio.run(parking.parked(installation.data_dir)) == []
+    assert asyncio.run(parking.parked(installation.where)) == []
     installation.views(1, details=LARGE)
     installation.export()
-    (held,) = asyncio.run(parking.parked(installation.data_dir, OWNER))
+    (held,) = asyncio.run(parking.parked(installation.where, OWNER))
     assert (held.destination, held.seq, held.reason, held.released) == ("main", 1, "too_large", False)
-    assert asyncio.run(parking.parked(installation.data_dir, "com.stranger.notes")) == []
-    assert asyncio.run(parking.stored(installation.data_dir, OWNER, 1)).details == LARGE
+    assert asyncio.run(parking.parked(installation.where, "com.stranger.notes")) == []
+    assert asyncio.run(parking.stored(installation.where, OWNER, 1)).details == LARGE
     with pytest.raises(ConfigError, match="no stored event 9"):
-        asyncio.run(parking.stored(installation.data_dir, OWNER, 9))
+        asyncio.run(parking.stored(installation.where, OWNER, 9))
 
 
 def test_a_resumed_destination_is_tried_with_the_next_run(installation: Installation) -> None:

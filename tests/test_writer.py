@@ -23,7 +23,7 @@ def with_writer(cast: Cast, work: Callable[[Writer, Database], Coroutine[Any, An
     """Run `work` with a writer that is not started yet; end it as the collector does."""
 
     async def opened() -> Any:
-        async with await open_writer(cast.data_dir, "log") as db:
+        async with await open_writer(cast.where, "log") as db:
             writer = Writer(db, cast.data_dir)
             result = await work(writer, db)
             await writer.stop()
@@ -119,6 +119,7 @@ def test_a_large_queue_is_committed_in_several_steps(cast: Cast, monkeypatch: py
     with_writer(cast, work)
 
 
+@pytest.mark.only("sqlite", "the file is given no more pages")
 def test_a_full_disk_is_told_to_everyone_who_waits_and_heals_by_itself(cast: Cast, probing_often: None) -> None:
     async def work(writer: Writer, db: Database) -> None:
         writer.start()
@@ -141,6 +142,7 @@ def test_a_full_disk_is_told_to_everyone_who_waits_and_heals_by_itself(cast: Cas
     assert cast.balance()["stored"] == 2
 
 
+@pytest.mark.only("sqlite", "a server's disk is its own to watch")
 def test_with_too_little_free_space_nothing_is_taken_until_there_is_more(
     cast: Cast, monkeypatch: pytest.MonkeyPatch, probing_often: None
 ) -> None:
@@ -161,6 +163,7 @@ def test_with_too_little_free_space_nothing_is_taken_until_there_is_more(
     assert cast.balance() == {"received": 1, "stored": 1, "duplicate": 0, "rejected": 0, "shed": 0}
 
 
+@pytest.mark.only("sqlite", "it locks the file")
 def test_another_who_locks_the_file_makes_it_wait_or_fail_and_never_lie(
     cast: Cast, monkeypatch: pytest.MonkeyPatch, probing_often: None
 ) -> None:

@@ -16,6 +16,7 @@ from store.database import Engine
 _OWN = ".postgresql.sql"
 _TYPES = {"integer": "bigint", "blob": "bytea"}
 _TYPE = re.compile(r"\b(integer|blob)\b")
+_COMMENT = re.compile(r"--.*")
 _STRICT = re.compile(r"\) strict(, without rowid)?;")
 
 
@@ -40,3 +41,8 @@ def steps(nature: str, engine: Engine) -> list[Step]:
 def for_postgresql(sql: str) -> str:
     """A text for SQLite with PostgreSQL's words."""
     return _STRICT.sub(");", _TYPE.sub(lambda found: _TYPES[found[1]], sql))
+
+
+def statements(sql: str) -> list[str]:
+    """The statements of a step, without comments. No text in a step holds a semicolon or two hyphens."""
+    return [statement.strip() for statement in _COMMENT.sub("", sql).split(";") if statement.strip()]

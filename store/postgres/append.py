@@ -20,7 +20,8 @@ from store.postgres.settled import BEGIN
 
 SLOTS = 64
 # What is wrong with a row itself: data, a constraint, or it cannot be said in the server's words at all.
-_UNFIT = (psycopg.DataError, psycopg.IntegrityError, UnicodeError, OverflowError, struct.error)
+_UNSPEAKABLE = (AttributeError, TypeError, UnicodeError, OverflowError, struct.error)
+_UNFIT = (psycopg.DataError, psycopg.IntegrityError, *_UNSPEAKABLE)
 
 
 def commit(connection: Connection, entries: Sequence[Entry], carried: Counter[Tally]) -> Committed:
@@ -143,9 +144,17 @@ _NOTE = """/* append.note */
     on conflict do nothing
     returning seq"""
 
+# Nobody reads what the next two return. Without it Citus would copy the rows to its nodes, which row-level security
+# forbids there, and which has no say on whose fault an error is.
 _APPEND = f"""/* append.events */
     insert into events ({COLUMNS})
-    select * from unnest({", ".join("?" * len(_EVENT))})"""
+    select * from unnest({", ".join("?" * len(_EVENT))})
+    returning seq"""
+
+_REJECT = """/* append.reject */
+    insert into rejections (app_key, door, received_at, reason, detail, body)
+    select * from unnest(?, ?, ?, ?, ?, ?)
+    returning rejection_id"""
 
 _SEE_VISITORS = """/* append.see_visitors */
     insert into visitors (app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at)
@@ -155,10 +164,6 @@ _SEE_VISITORS = """/* append.see_visitors */
         partner_anonymous_id = coalesce(excluded.partner_anonymous_id, visitors.partner_anonymous_id),
         suppressed = coalesce(excluded.suppressed, visitors.suppressed),
         seen_at = excluded.seen_at"""
-
-_REJECT = """/* append.reject */
-    insert into rejections (app_key, door, received_at, reason, detail, body)
-    select * from unnest(?, ?, ?, ?, ?, ?)"""
 
 _TALLY = """/* append.tally */
     insert into door_tallies (app_key, door, hour, outcome, reason, slot, n)

@@ -13,20 +13,21 @@ import psycopg
 
 from store.database import NATURES, Server
 from store.errors import ConfigError
-from store.migrations import steps
-from store.postgres import partitions, roles
+from store.migrations import statements, steps
+from store.postgres import citus, partitions, roles
 from store.postgres.connection import Connection, connect, told
 from store.postgres.database import PostgresDatabase, lacking
 
 LOCK = 0x466F_6F74_6661_6C6C  # an advisory lock: "Footfall"
 
 
-async def migrate(server: Server) -> dict[str, list[str]]:
+async def migrate(server: Server, distribute: bool = False) -> dict[str, list[str]]:
     """Apply what is missing; the names of it, by nature. Waits while another process does the same.
 
-    Raises StoreUnavailable when the server is not there, ConfigError when we may not change it.
+    With `distribute`, spread the tables over the nodes of Citus; what is made later is then spread, too. Raises
+    StoreUnavailable when the server is not there, ConfigError when we may not change it, or it has no Citus.
     """
-    return await asyncio.to_thread(_migrate, server)
+    return await asyncio.to_thread(_migrate, server, distribute)
 
 
 async def missing(server: Server) -> dict[str, list[str]]:
@@ -41,12 +42,16 @@ async def missing(server: Server) -> dict[str, list[str]]:
     return found
 
 
-def _migrate(server: Server) -> dict[str, list[str]]:
+def _migrate(server: Server, distribute: bool) -> dict[str, list[str]]:
     connection = connect(server, "public", None, read_only=False)
     try:
+        if distribute and not connection.citus:
+            raise ConfigError(f"{server}: the extension citus is not in this database; see docs/how-to/grow.md")
         connection.raw.execute("set statement_timeout = 0")
         connection.raw.execute(f"select pg_advisory_lock({LOCK})")
         applied = {nature: _upgrade(connection, nature) for nature in NATURES}
+        if distribute or citus.is_distributed(connection):
+            citus.distribute(connection)
         partitions.prepare(connection)
         roles.settle(connection)
         return applied
@@ -71,7 +76,9 @@ def _upgrade(connection: Connection, nature: str) -> list[str]:
         if step.number in seen:
             continue
         with raw.transaction():
-            raw.execute(step.sql)
+            raw.execute(citus.SEQUENTIAL)
+            for statement in statements(step.sql):
+                raw.execute(statement)
             raw.execute("insert into schema_migrations values (%s, %s)", (step.number, step.name))
         applied.append(step.name)
     return applied

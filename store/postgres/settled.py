@@ -8,6 +8,7 @@ server bound how long one transaction holds the readers back (store/postgres/con
 
 from __future__ import annotations
 
+from store.postgres import citus
 from store.postgres.connection import Connection
 
 # The upper 16 bits of these locks' keys, "Ff"; the lower 48 are a seq.
@@ -35,4 +36,6 @@ def settled(connection: Connection) -> int:
     """
     newest: int = connection.execute(_NEWEST).fetchone()[0]
     oldest_open: int | None = connection.execute(_OPEN).fetchone()[0]
+    if connection.citus:
+        citus.wait_for_the_prepared(connection)
     return newest if oldest_open is None else min(newest, oldest_open)

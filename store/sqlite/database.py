@@ -25,6 +25,7 @@ from store.migrations import steps
 
 FILES = {"registry": "registry.db", "log": "events.db", "ledger": "ledger.db"}
 WAL = frozenset({"log", "ledger"})
+GIVEN_UP = "copied-to"  # beside the files once a server goes on from them
 BUSY_TIMEOUT_MS = 5_000
 # Busy, locked, read-only, I/O, corrupt, full, cannot open, not a database: the store's fault, not its input's.
 UNWELL = frozenset({5, 6, 8, 10, 11, 13, 14, 26})
@@ -118,6 +119,9 @@ class SqliteDatabase(Database):
     async def now(self) -> int:
         return time.time_ns() // 1_000_000
 
+    async def version(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
 
 def _in_transaction(
     connection: sqlite3.Connection,
@@ -165,7 +169,7 @@ async def open_writer(data_dir: Path, nature: str) -> SqliteDatabase:
     """Open for writing, migrated. `nature` is registry, log or ledger.
 
     Raises Busy when another process writes it, StoreUnavailable when it cannot be opened, ConfigError when the file is
-    newer than this program.
+    newer than this program, or was given up.
     """
     path = data_dir / FILES[nature]
     try:
@@ -174,6 +178,9 @@ async def open_writer(data_dir: Path, nature: str) -> SqliteDatabase:
     except OSError as error:
         raise StoreUnavailable(f"{path}: {error.strerror}") from None
     try:
+        server = given_up(data_dir)
+        if server is not None:
+            raise ConfigError(f"{data_dir} was copied to {server}, which goes on from it: set FOOTFALL_DATABASE_URL")
         database = SqliteDatabase(await _connect(path, nature), lock)
     except BaseException:
         if lock is not None:
@@ -185,6 +192,29 @@ async def open_writer(data_dir: Path, nature: str) -> SqliteDatabase:
         await database.close()
         raise
     return database
+
+
+def give_up(data_dir: Path, server: str) -> None:
+    """Have nobody write these files from now on: where two go on from the same cursors, both send."""
+    part = data_dir / f"{GIVEN_UP}.part"
+    with part.open("w") as file:
+        file.write(server)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(data_dir / GIVEN_UP)
+    handle = os.open(data_dir, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def given_up(data_dir: Path) -> str | None:
+    """The server that goes on from these files, if one does."""
+    try:
+        return (data_dir / GIVEN_UP).read_text()
+    except OSError:
+        return None
 
 
 async def open_reader(data_dir: Path, nature: str) -> SqliteDatabase:
