@@ -22,6 +22,7 @@ from typing import Any
 import hypothesis
 import pytest
 from httpx2 import Response
+from portal_cast import Browser, House, opened
 from pytest_socket import disable_socket, enable_socket
 from shipping_cast import Installation
 from starlette.testclient import TestClient
@@ -199,3 +200,14 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
     """What the exporter's tests run on. Its waits keep their number and order, and take a thousandth of the time."""
     monkeypatch.setattr("exporter.verdict.BASE_SECONDS", 0.0005)
     return Installation(tmp_path)
+
+
+@pytest.fixture
+def house(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> House:
+    return House(cast, monkeypatch)
+
+
+@pytest.fixture
+def browser(house: House) -> Iterator[Browser]:
+    with opened(house) as found:
+        yield found

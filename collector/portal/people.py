@@ -45,7 +45,7 @@ async def _list(portal: Portal, request: Request, error: str = "", fields: dict[
 async def invite(portal: Portal, request: Request) -> Response:
     """POST /people"""
     fields, me, now = await read_form(request), who(request), portal.now()
-    partner_key = fields.get("partner") or me.partner_key
+    partner_key = fields.get("partner") or me.partner_key  # none for operators, and for those whom they make one
     if me.partner_key not in (None, partner_key):
         raise NotFound
     role: Any = fields.get("role", "")
@@ -55,8 +55,8 @@ async def invite(portal: Portal, request: Request) -> Response:
             raise ConfigError("choose a role")
         if len(name) > LONGEST_NAME:
             raise ConfigError(f"a name has at most {LONGEST_NAME} characters")
-        whose = None if role == "operator" else partner_key
-        added = await people.add(portal.writer, now, fields.get("email", ""), name, role, whose, me.person.email)
+        address, actor = fields.get("email", ""), me.person.email
+        added = await people.add(portal.writer, now, address, name, role, partner_key, actor)
     except ConfigError as error:
         return await _list(portal, request, sentence(error), fields)
     return await _link(portal, request, added)
