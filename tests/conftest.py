@@ -22,7 +22,7 @@ from typing import Any
 import hypothesis
 import pytest
 from httpx2 import Response
-from portal_cast import Browser, House, opened
+from portal_cast import Browser, House, move_in, opened
 from pytest_socket import disable_socket, enable_socket
 from shipping_cast import Installation
 from starlette.testclient import TestClient
@@ -202,8 +202,23 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
     return Installation(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def inhabited(template: tuple[Path, str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template's registry with the portal's people in it."""
+    data_dir = tmp_path_factory.mktemp("inhabited") / "data"
+    shutil.copytree(template[0], data_dir)
+
+    async def fill() -> None:
+        async with await open_writer(data_dir, "registry") as db:
+            await move_in(db)
+
+    asyncio.run(fill())
+    return data_dir / "registry.db"
+
+
 @pytest.fixture
-def house(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> House:
+def house(cast: Cast, inhabited: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    shutil.copy(inhabited, cast.data_dir)
     return House(cast, monkeypatch)
 
 

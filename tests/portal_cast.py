@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from httpx2 import Response
 from starlette.testclient import TestClient
@@ -20,7 +21,7 @@ from collector.portal.frame import Portal
 from store import passwords, people, sessions
 from store.database import Database, open_writer
 from store.links import Links
-from store.people import Person, Role
+from store.people import Role
 
 if TYPE_CHECKING:
     import pytest
@@ -42,6 +43,15 @@ HOUR_MS = 3_600_000
 SITE = "https://testserver"
 
 
+async def move_in(db: Database) -> None:
+    """Everybody who is there before a test begins."""
+    for name, (role, partner_key) in PEOPLE.items():
+        person = await people.add(db, NOW, email(name), name.title(), role, partner_key, "test")
+        async with db.transaction():
+            await people.set_password(db, NOW, person, HASH, "test")
+    await people.add(db, NOW, email("invited"), "", "viewer", "owner", "test")
+
+
 class House:
     """A running portal with its people, and a clock that stands still until it is moved."""
 
@@ -49,17 +59,7 @@ class House:
         self.cast = cast
         self.now = NOW
         monkeypatch.setattr(Portal, "now", lambda portal: self.now)
-        self.people = self.store(self._fill)
-
-    async def _fill(self, db: Database) -> dict[str, Person]:
-        found = {}
-        for name, (role, partner_key) in PEOPLE.items():
-            person = await people.add(db, NOW, email(name), name.title(), role, partner_key, "test")
-            async with db.transaction():
-                await people.set_password(db, NOW, person, HASH, "test")
-            found[name] = person
-        found["invited"] = await people.add(db, NOW, email("invited"), "", "viewer", "owner", "test")
-        return found
+        self.people = {who.email.partition("@")[0]: who for who in self.store(people.people)}
 
     def store(self, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
         """Do something in the registry, as another process would."""
@@ -109,7 +109,9 @@ class Browser:
 
     def post(self, path: str, fields: dict[str, str] | None = None, **headers: str) -> Response:
         """Send a form as a page of the portal does; `headers` with _ for -."""
-        return self.client.post(path, data=fields or {}, headers={"Sec-Fetch-Site": "same-origin"} | named(headers))
+        content = urlencode(fields or {}, errors="surrogatepass").encode()
+        sent = {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"} | named(headers)
+        return self.client.post(path, content=content, headers=sent)
 
     def sign_in(self, name: str, password: str = PASSWORD, then: str = "/", **headers: str) -> Response:
         return self.post("/sign-in", {"email": email(name), "password": password, "next": then}, **headers)
