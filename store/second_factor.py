@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from contextlib import suppress
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
@@ -128,7 +129,9 @@ async def take(db: Database, vault: Vault, now: int, who: Person, given: str) ->
     """Whether a code of the app, or a recovery code, is right and was not taken before. Of two at once one is."""
     if who.totp_secret is None:
         return False
-    step = totp.step_of(vault.decrypt(who.totp_secret), given, now, who.totp_step)
+    step = None
+    with suppress(ConfigError):  # stored under a secret key that is lost: then there are the recovery codes
+        step = totp.step_of(vault.decrypt(who.totp_secret), given, now, who.totp_step)
     if step is not None:
         sql = "/* second_factor.take */ update people set totp_step = ? where person_id = ? and totp_step < ?"
         return await db.change(sql, (step, who.person_id, step)) == 1
