@@ -97,6 +97,14 @@ async def add_partner(
         await audit(db, now, "partner.add", partner_key, f"id {partner_id}", actor)
 
 
+async def partner(db: Database, partner_key: str) -> Partner:
+    """Raises ConfigError when there is no such partner."""
+    for found in await partners(db):
+        if found.partner_key == partner_key:
+            return found
+    raise ConfigError(f"there is no partner {partner_key}: add it with `footfall partner add`")
+
+
 async def partner_name(db: Database, partner_key: str) -> str:
     name: str = await db.value(
         "/* registry.partner_name */ select name from partners where partner_key = ?", (partner_key,)
