@@ -21,7 +21,7 @@ from collector.portal.frame import Portal
 from store import passwords, people, sessions
 from store.database import Database, open_writer
 from store.links import Links
-from store.people import Role
+from store.people import Person, Role
 
 if TYPE_CHECKING:
     import pytest
@@ -59,7 +59,12 @@ class House:
         self.cast = cast
         self.now = NOW
         monkeypatch.setattr(Portal, "now", lambda portal: self.now)
-        self.people = {who.email.partition("@")[0]: who for who in self.store(people.people)}
+        self.people = {who.email.partition("@")[0]: who for who in self.everybody()}
+
+    def everybody(self) -> list[Person]:
+        """As they are now; `people` is as they were before the test."""
+        found: list[Person] = self.store(people.people)
+        return found
 
     def store(self, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:
         """Do something in the registry, as another process would."""
@@ -82,7 +87,7 @@ class House:
 
     def audit(self) -> tuple[str, ...]:
         """The newest line: who, what, of what, in detail."""
-        return self.rows("select actor, action, subject, detail from audit order by audit_id desc limit 1")[0]
+        return self.rows("select actor, action, subject, detail from audit order by rowid desc limit 1")[0]
 
     def state(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that the registry holds, but for what a mere look may change: when somebody was seen."""
