@@ -185,11 +185,11 @@ async def add_token(
     if unknown or not scopes:
         said = f"{', '.join(unknown)} is none" if unknown else "none was given"
         raise ConfigError(f"a token's scopes are some of {', '.join(known)}; {said}")
-    if app_key is not None and (await app(db, app_key)).partner_key != partner_key:
-        raise ConfigError(f"there is no app {app_key} of this partner")
     token, kept_name = new_token(), f"{partner_key}/{name}" if partner_key else name
     values = (str(uuid.uuid4()), kept_name, token_hash(token), " ".join(sorted(scopes)), now)
     async with db.transaction():
+        if app_key is not None and (await app(db, app_key)).partner_key != partner_key:
+            raise ConfigError(f"there is no app {app_key} of this partner")
         try:
             await db.execute(
                 """/* registry.add_token */
