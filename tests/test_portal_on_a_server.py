@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from conftest import SECRET_KEY
 from portal_cast import NEW_PASSWORD, NOW, PASSWORD, SITE, email, move_in
@@ -20,6 +21,7 @@ from collector.app import Collector
 from collector.portal.pages import PAGES
 from store import people, registry
 from store.database import Database, Server, migrate_all, open_reader, open_writer
+from store.errors import FootfallError
 from store.links import Links
 from store.settings import Settings
 from store.totp import code
@@ -89,6 +91,17 @@ def test_what_is_changed_there_is_changed(client: TestClient) -> None:
 
 def test_tries_are_counted_there(client: TestClient) -> None:
     assert [sign_in(client, "owner", "wrong").status_code for _ in range(6)] == [403] * 5 + [429]
+
+
+@pytest.mark.parametrize("table", ["people", "tokens", "sessions", "links", "recovery_codes"])
+def test_who_sees_a_partners_data_there_sees_no_hash(settings: Settings, table: str) -> None:
+    async def work() -> Any:
+        async with await open_reader(settings.where, "registry", "owner") as db:
+            assert await db.value("select count(*) from apps") == 1
+            return await db.all(f"select * from {table}")
+
+    with pytest.raises((FootfallError, psycopg.errors.InsufficientPrivilege)):
+        asyncio.run(work())
 
 
 async def _both(server: Server, first: Any, second: Any) -> list[Any]:

@@ -20,6 +20,7 @@ _LOG = {
     "visitors": "select, insert, update",
     "door_tallies": "select, insert, update",
 }
+_APART = frozenset({"people", "tokens"})  # they hold hashes and secrets, which nobody needs to see a partner's data
 _MINE = "current_setting('footfall.partner', true)"
 _OF_PARTNER = f"partner_key = {_MINE}"
 _OF_APP = f"app_key in (select app_key from registry.apps where partner_key = {_MINE})"
@@ -72,7 +73,7 @@ def _grant(connection: Connection, nature: str, table: str) -> None:
 def _wall(connection: Connection, nature: str, table: str, columns: set[str]) -> None:
     """Let the portal see what belongs to the partner that its connection is for; of the rest it sees nothing."""
     mine = _OF_PARTNER if "partner_key" in columns else _OF_APP if "app_key" in columns else None
-    if mine is None:
+    if mine is None or table in _APART:
         return
     raw, name = connection.raw, f"{nature}.{table}"
     raw.execute(f"grant select on {name} to {PORTAL}")
