@@ -41,5 +41,6 @@ def test_its_numbers_are_the_codes() -> None:
     assert f"counts for {sessions.PROVED_MS // 60_000} minutes" in text
     at_once = [most // patience.COST_MS for most in (patience.MOST_MS["account"], patience.MOST_MS["address"])]
     assert at_once == [5, 30]
+    assert f"counted from wherever they come, {patience.MOST_MS['codes'] // patience.COST_MS} at once" in text
     assert f"one in {patience.COST_MS // 1_000} seconds" in text
     assert (second_factor.RECOVERY_CODES, totp.DIGITS, totp.STEP_MS) == (10, 6, 30_000)
