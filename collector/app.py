@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collector.assets import load_snippet, load_static
 from collector.directory import Directory
+from collector.doors.apps import AppsDoor
 from collector.doors.backend import BackendDoor
 from collector.doors.body import Headers
 from collector.doors.browser import BrowserDoor
@@ -73,7 +74,7 @@ class Collector:
             log_reader = await enter(await open_reader(where, "log", patience=PATIENCE_SECONDS))
             registry_reader = await enter(await open_reader(where, "registry", patience=PATIENCE_SECONDS))
             registry_writer = await enter(await open_writer(where, "registry", patience=PATIENCE_SECONDS))
-            directory = Directory(registry_reader)
+            directory = Directory(registry_reader, registry_writer)
             await directory.start()
             stack.push_async_callback(directory.stop)
             writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
@@ -102,6 +103,7 @@ class Collector:
                 door("/api/v1/installs", "install"),
                 door("/api/v1/app-requests", "app_request"),
                 door("/api/v1/uninstalls", "uninstall"),
+                Route("/api/v1/apps", AppsDoor(directory), methods=["GET"]),
                 Route("/healthz", health.healthz),
                 Route("/readyz", health.readyz),
                 Route("/metrics", health.metrics),

@@ -17,14 +17,18 @@ from store.errors import Unavailable
 from store.registry import App, Token
 from store.secrets import token_hash
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
+USED_SECONDS = 60.0  # how often the registry is told which tokens were used
 
 
 class Directory:
-    """`start` and `stop` belong to the process's life."""
+    """`start` and `stop` belong to the process's life. With `writer`, the registry learns when tokens were used."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, writer: Database | None = None) -> None:
         self._db = db
+        self._writer = writer
+        self._used: dict[str, int] = {}
+        self._told_at = time.monotonic()
         self._apps: dict[str, App] = {}
         self._tokens: dict[str, Token] = {}
         self._version = ""
@@ -42,6 +46,7 @@ class Directory:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            await self._tell_used()
 
     def app(self, app_key: str) -> App | None:
         """What is known now; `find_app` also looks again."""
@@ -57,7 +62,15 @@ class Directory:
         digest = token_hash(token)
         if digest not in self._tokens:
             await self._look_again(asked)
-        return self._tokens.get(digest)
+        found, now = self._tokens.get(digest), time.time_ns() // 1_000_000
+        if found is None or not found.is_valid(now):
+            return None
+        self._used[found.token_id] = now
+        return found
+
+    def apps_of(self, partner_key: str) -> list[App]:
+        """A partner's apps, by key."""
+        return [app for app in self._apps.values() if app.partner_key == partner_key]
 
     async def refresh(self) -> None:
         """Read the registry if it has changed."""
@@ -93,3 +106,12 @@ class Directory:
                     await self.refresh()
             except Unavailable as error:  # the last good view serves on; the next poll tries again
                 journal.note("the registry cannot be read", level="warning", reason=str(error))
+            if time.monotonic() - self._told_at >= USED_SECONDS:
+                await self._tell_used()
+
+    async def _tell_used(self) -> None:
+        """When it cannot be written it is left out: nothing but a page shows it."""
+        used, self._used, self._told_at = self._used, {}, time.monotonic()
+        if used and self._writer is not None:
+            with suppress(Unavailable):
+                await registry.used_tokens(self._writer, used)

@@ -28,6 +28,8 @@ from cryptography.x509.oid import NameOID
 from processes import Footfall, free_port, wait_until
 from test_restarts import handed
 
+from store.patience import buckets
+
 DEPLOY = Path(__file__).parents[1] / "deploy"
 HOST = "footfall.marketplace.example"
 FROM = "198.51.100.77"
@@ -111,7 +113,7 @@ def prepare_caddy(home: Path, port: int, behind: int) -> tuple[list[str], list[s
         {
             "{\n\tservers {": "{\n\tadmin off\n\tauto_https disable_redirects\n\tservers {",
             f"{HOST} {{": f"https://127.0.0.1:{port} {{\n\ttls {cert} {key}",
-            "reverse_proxy 127.0.0.1:8000": f"reverse_proxy 127.0.0.1:{behind}",
+            "127.0.0.1:8000": f"127.0.0.1:{behind}",
         },
     )
     (home / "Caddyfile").write_text(text)
@@ -222,6 +224,23 @@ def test_no_address_is_written_down(proxy: Proxy, footfall: Footfall) -> None:
     assert [path.name for path in written if FROM.encode() in path.read_bytes()] == []
     logs = [path for path in written if path.suffix == ".log"]
     assert [path.name for path in logs if b"127.0.0.1" in path.read_bytes()] == []
+
+
+def test_tries_of_a_password_are_counted_by_the_true_address(proxy: Proxy, footfall: Footfall) -> None:
+    email = "nobody@nobody.example"
+    with footfall.collector(proxy.behind), elsewhere(proxy) as client:
+        for n in range(6):
+            form, claimed = {"email": email, "password": "wrong"}, {"X-Forwarded-For": f"198.51.100.{n}"}
+            status = client.post("/sign-in", data=form, headers=claimed).status_code
+            assert status == (403 if n < 5 else 429), n
+    for bucket in buckets("127.0.0.2", email):
+        assert footfall.value("registry", "select count(*) from patience where bucket = ?", bucket) == 1
+
+
+def elsewhere(proxy: Proxy) -> httpx2.Client:
+    """A client with another address than the collector's own."""
+    transport = httpx2.HTTPTransport(local_address="127.0.0.2", verify=proxy.trusted)
+    return httpx2.Client(transport=transport, base_url=f"https://127.0.0.1:{proxy.port}")
 
 
 def test_a_restart_of_the_collector_is_not_noticed(proxy: Proxy, footfall: Footfall) -> None:

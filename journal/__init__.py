@@ -80,10 +80,15 @@ def _level(record: logging.LogRecord) -> Level:
     return "warning" if record.levelno >= logging.WARNING else "info"
 
 
+def failure(error: BaseException) -> dict[str, Any]:
+    """The fields that tell of an exception: its class and place, never its text."""
+    return {"error": type(error).__name__, "where": _where(error.__traceback__)}
+
+
 def _failure(exc_info: Any) -> dict[str, Any]:
     if not exc_info or exc_info[0] is None:
         return {}
-    return {"error": exc_info[0].__name__, "where": _where(exc_info[2])}
+    return failure(exc_info[1])
 
 
 def _where(tb: TracebackType | None) -> list[str]:

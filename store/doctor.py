@@ -205,7 +205,14 @@ def balances(findings: Findings) -> Iterable[Check]:
 
 def oldest(owed: Iterable[Owed], now: int, max_age_hours: float) -> Check:
     """Whether something waits for too long; a limit of 0 is none."""
-    waiting = sorted((item.oldest_pending, item.app) for item in owed if item.oldest_pending is not None)
+    return waited(
+        [(item.oldest_pending, item.app) for item in owed if item.oldest_pending is not None], now, max_age_hours
+    )
+
+
+def waited(since: Iterable[tuple[int, str]], now: int, max_age_hours: float) -> Check:
+    """The same of when the oldest event of each app was received."""
+    waiting = sorted(since)
     if not waiting:
         return Check("ok", "pending", "oldest pending event: none")
     said = f"oldest pending event: {span(now - waiting[0][0])}"

@@ -82,7 +82,7 @@ class Links:
             if who is None or who.disabled_at is not None:
                 return None
             await set_password(db, now, who, password_hash, who.email)
-        return who
+            return await person(db, person_id)
 
     def _nonce(self, token: str, purpose: Purpose) -> str | None:
         try:

@@ -333,3 +333,16 @@ async def door_totals(db: Database) -> dict[str, int]:
     totals = {"received": 0, "stored": 0, "duplicate": 0, "rejected": 0, "shed": 0}
     totals.update(dict(rows))
     return totals
+
+
+async def tallied(db: Database, since_hour: int) -> dict[tuple[str, str], int]:
+    """What came to the doors from one epoch hour on: how many, by app ('' where none was told) and outcome."""
+    rows = await db.all(
+        """/* log.tallied */
+        select app_key, outcome, cast(sum(n) as bigint)
+        from door_tallies
+        where hour >= ?
+        group by app_key, outcome""",
+        (since_hour,),
+    )
+    return {(app_key, outcome): n for app_key, outcome, n in rows}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -100,30 +100,69 @@ async def set_password(db: Database, now: int, who: Person, password_hash: str, 
         "/* people.set_password */ update people set password_hash = ? where person_id = ?",
         (password_hash, who.person_id),
     )
-    await db.execute("/* people.sign_out */ delete from sessions where person_id = ?", (who.person_id,))
+    await _sign_out(db, who)
     await registry.audit(db, now, "person.password", who.email, "set", actor)
 
 
-async def change_role(db: Database, now: int, who: Person, role: Role, actor: str) -> None:
-    """Among a partner's roles. Whoever is changed is signed out."""
+async def rename(db: Database, now: int, who: Person, name: str, actor: str) -> None:
     async with db.transaction():
         await db.execute(
-            "/* people.change_role */ update people set role = ? where person_id = ? and partner_key is not null",
-            (role, who.person_id),
+            "/* people.rename */ update people set name = ? where person_id = ?", (name.strip(), who.person_id)
         )
-        await db.execute("/* people.sign_out */ delete from sessions where person_id = ?", (who.person_id,))
+        await registry.audit(db, now, "person.rename", who.email, f"{who.name} -> {name.strip()}", actor)
+
+
+_NOT_LAST = """(
+      role not in ('owner', 'operator')
+      or exists (
+        select 1
+        from people as other
+        where other.role = people.role and other.person_id <> people.person_id
+          and (other.partner_key = people.partner_key or people.partner_key is null)
+          and other.disabled_at is null and other.password_hash <> ''
+      )
+    )"""
+
+
+async def change_role(
+    db: Database, now: int, who: Person, role: Role, actor: str, *, may_be_last: bool = False
+) -> None:
+    """Among a partner's roles. Whoever is changed is signed out.
+
+    Raises ConfigError when nobody who can sign in would be owner then, unless `may_be_last`.
+    """
+    if who.partner_key is None or role not in PARTNER_ROLES:
+        raise ConfigError("an operator's role cannot be changed, and nobody becomes one")
+    rule = "" if may_be_last or role == "owner" else f" and {_NOT_LAST}"
+    async with db.transaction():
         await registry.audit(db, now, "person.role", who.email, f"{who.role} -> {role}", actor)
+        sql = f"/* people.change_role */ update people set role = ? where person_id = ?{rule}"  # noqa: S608
+        await _or_last(db, sql, (role, who.person_id))
+        await _sign_out(db, who)
 
 
-async def disable(db: Database, now: int, who: Person, actor: str) -> None:
-    """Let somebody sign in no more, and sign them out; links that they have are void."""
+async def disable(db: Database, now: int, who: Person, actor: str, *, may_be_last: bool = False) -> None:
+    """Let somebody sign in no more, and sign them out; links that they have are void.
+
+    Raises ConfigError when nobody who can sign in would have their role then, for owners and operators.
+    """
+    rule = "" if may_be_last else f" and {_NOT_LAST}"
     async with db.transaction():
-        await db.execute(
-            "/* people.disable */ update people set disabled_at = ? where person_id = ?", (now, who.person_id)
-        )
-        await db.execute("/* people.sign_out */ delete from sessions where person_id = ?", (who.person_id,))
+        await registry.audit(db, now, "person.disable", who.email, "on -> off", actor)
+        sql = f"/* people.disable */ update people set disabled_at = ? where person_id = ?{rule}"  # noqa: S608
+        await _or_last(db, sql, (now, who.person_id))
+        await _sign_out(db, who)
         await db.execute("/* people.void_links */ delete from links where person_id = ?", (who.person_id,))
-        await registry.audit(db, now, "person.disable", who.email, "", actor)
+
+
+async def _or_last(db: Database, sql: str, values: tuple[Any, ...]) -> None:
+    """The audit came before, and has every other change of the registry wait: of two who leave at once one is last."""
+    if await db.execute(sql, values) != 1:
+        raise ConfigError("they are the last who can: make somebody else one first")
+
+
+async def _sign_out(db: Database, who: Person) -> None:
+    await db.execute("/* people.sign_out */ delete from sessions where person_id = ?", (who.person_id,))
 
 
 async def enable(db: Database, now: int, who: Person, actor: str) -> None:
@@ -131,4 +170,4 @@ async def enable(db: Database, now: int, who: Person, actor: str) -> None:
         await db.execute(
             "/* people.enable */ update people set disabled_at = null where person_id = ?", (who.person_id,)
         )
-        await registry.audit(db, now, "person.enable", who.email, "", actor)
+        await registry.audit(db, now, "person.enable", who.email, "off -> on", actor)

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import secrets as random
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import msgspec
 
 from store import ids
-from store.database import Database
+from store.database import Connection, Database
 from store.errors import ConfigError, Conflict
 from store.secrets import new_token, token_hash
 
 COMMAND_LINE = "command line"  # who did it, in the audit
-SCOPES = ("installs", "app-requests", "uninstalls")
+SCOPES = ("installs", "app-requests", "uninstalls")  # of the marketplace's back end
+PARTNER_SCOPES = ("read",)  # of a partner's own tokens
 
 
 class App(msgspec.Struct, frozen=True):
@@ -32,13 +33,56 @@ class App(msgspec.Struct, frozen=True):
     ingest_key: str
 
 
+class Partner(msgspec.Struct, frozen=True):
+    """`apps` and `people` are how many it has."""
+
+    partner_key: str
+    partner_id: str
+    name: str
+    created_at: int
+    apps: int
+    people: int
+
+
 class Token(msgspec.Struct, frozen=True):
+    """An API token, without what it is. `partner_key` is None for the marketplace's own, `app_key` for all apps of the
+    partner; times in epoch milliseconds."""
+
+    token_id: str
     token_hash: str
     name: str
     scopes: frozenset[str]
+    partner_key: str | None
+    app_key: str | None
+    created_at: int
+    expires_at: int | None
+    last_used_at: int | None
+    created_by: str
+    last4: str
+
+    @property
+    def label(self) -> str:
+        """The name as its owner gave it: partners' names are kept apart from each other."""
+        return self.name.removeprefix(f"{self.partner_key}/") if self.partner_key else self.name
+
+    def is_valid(self, now: int) -> bool:
+        return self.expires_at is None or now < self.expires_at
 
 
-async def add_partner(db: Database, now: int, partner_key: str, partner_id: str, name: str) -> None:
+class Audited(msgspec.Struct, frozen=True):
+    """One line of the audit."""
+
+    audit_id: str
+    at: int
+    actor: str
+    action: str
+    subject: str
+    detail: str
+
+
+async def add_partner(
+    db: Database, now: int, partner_key: str, partner_id: str, name: str, actor: str = COMMAND_LINE
+) -> None:
     """Raises ConfigError when the key or the id is taken."""
     async with db.transaction():
         try:
@@ -50,7 +94,15 @@ async def add_partner(db: Database, now: int, partner_key: str, partner_id: str,
             )
         except Conflict:
             raise ConfigError(f"there is a partner with key {partner_key} or id {partner_id} already") from None
-        await audit(db, now, "partner.add", partner_key, f"id {partner_id}")
+        await audit(db, now, "partner.add", partner_key, f"id {partner_id}", actor)
+
+
+async def partner(db: Database, partner_key: str) -> Partner:
+    """Raises ConfigError when there is no such partner."""
+    for found in await partners(db):
+        if found.partner_key == partner_key:
+            return found
+    raise ConfigError(f"there is no partner {partner_key}: add it with `footfall partner add`")
 
 
 async def partner_name(db: Database, partner_key: str) -> str:
@@ -60,7 +112,22 @@ async def partner_name(db: Database, partner_key: str) -> str:
     return name
 
 
-async def add_app(db: Database, now: int, app_key: str, partner_key: str, plugin_id: str, name: str) -> App:
+async def partners(db: Database) -> list[Partner]:
+    """By key."""
+    rows = await db.all(
+        """/* registry.partners */
+        select partner_key, partner_id, name, created_at,
+          (select count(*) from apps where apps.partner_key = partners.partner_key),
+          (select count(*) from people where people.partner_key = partners.partner_key)
+        from partners
+        order by partner_key"""
+    )
+    return [Partner(*row) for row in rows]
+
+
+async def add_app(
+    db: Database, now: int, app_key: str, partner_key: str, plugin_id: str, name: str, actor: str = COMMAND_LINE
+) -> App:
     """Raises ConfigError when the partner is unknown, or the key or the plugin id is taken."""
     async with db.transaction():
         if (
@@ -77,7 +144,7 @@ async def add_app(db: Database, now: int, app_key: str, partner_key: str, plugin
             )
         except Conflict:
             raise ConfigError(f"there is an app with key {app_key} or plugin id {plugin_id} already") from None
-        await audit(db, now, "app.add", app_key, f"partner {partner_key}, plugin id {plugin_id}")
+        await audit(db, now, "app.add", app_key, f"partner {partner_key}, plugin id {plugin_id}", actor)
     return await app(db, app_key)
 
 
@@ -98,33 +165,76 @@ async def app(db: Database, app_key: str) -> App:
     raise ConfigError(f"there is no app {app_key}: add it with `footfall app add`")
 
 
-async def add_token(db: Database, now: int, name: str, scopes: frozenset[str]) -> str:
-    """Make an API token and return it; only its hash is kept.
+async def add_token(
+    db: Database,
+    now: int,
+    name: str,
+    scopes: frozenset[str],
+    *,
+    partner_key: str | None = None,
+    app_key: str | None = None,
+    expires_at: int | None = None,
+    actor: str = COMMAND_LINE,
+) -> str:
+    """Make an API token and return it; only its hash is kept. With `partner_key` it is for that partner's data.
 
-    Raises ConfigError for an unknown scope or a taken name.
+    Raises ConfigError for an unknown scope, a taken name, or an app of another partner.
     """
-    unknown = sorted(scopes - set(SCOPES))
+    known = SCOPES if partner_key is None else PARTNER_SCOPES
+    unknown = sorted(scopes - set(known))
     if unknown or not scopes:
         said = f"{', '.join(unknown)} is none" if unknown else "none was given"
-        raise ConfigError(f"a token's scopes are some of {', '.join(SCOPES)}; {said}")
-    token = new_token()
+        raise ConfigError(f"a token's scopes are some of {', '.join(known)}; {said}")
+    token, kept_name = new_token(), f"{partner_key}/{name}" if partner_key else name
+    values = (str(uuid.uuid4()), kept_name, token_hash(token), " ".join(sorted(scopes)), now)
     async with db.transaction():
+        if app_key is not None and (await app(db, app_key)).partner_key != partner_key:
+            raise ConfigError(f"there is no app {app_key} of this partner")
         try:
             await db.execute(
                 """/* registry.add_token */
-                insert into tokens (token_id, name, token_hash, scopes, created_at)
-                values (?, ?, ?, ?, ?)""",
-                (str(uuid.uuid4()), name, token_hash(token), " ".join(sorted(scopes)), now),
+                insert into tokens (token_id, name, token_hash, scopes, created_at,
+                  partner_key, app_key, expires_at, created_by, last4)
+                values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                (*values, partner_key, app_key, expires_at, actor, token[-4:]),
             )
         except Conflict:
             raise ConfigError(f"there is a token named {name} already") from None
-        await audit(db, now, "token.add", name, " ".join(sorted(scopes)))
+        of_app = f", app {app_key}" if app_key else ""
+        await audit(db, now, "token.add", kept_name, " ".join(sorted(scopes)) + of_app, actor)
     return token
 
 
-async def tokens(db: Database) -> list[Token]:
-    rows = await db.all("/* registry.tokens */ select token_hash, name, scopes from tokens")
-    return [Token(digest, name, frozenset(scopes.split())) for digest, name, scopes in rows]
+_TOKENS = f"/* registry.tokens */ select {', '.join(Token.__struct_fields__)} from tokens"  # noqa: S608 - our own names
+
+
+async def tokens(db: Database, partner_key: str | None = None) -> list[Token]:
+    """All, or a partner's, by name; expired ones too."""
+    of = None if partner_key is None else [partner_key]
+    rows = await db.each(_TOKENS, "partner_key", of, "order by name")
+    return [msgspec.structs.replace(Token(*row), scopes=frozenset(row[3].split())) for row in rows]
+
+
+async def revoke_token(db: Database, now: int, token: Token, actor: str) -> None:
+    """Every collector forgets it within a second; its name is free again."""
+    async with db.transaction():
+        await db.execute("/* registry.revoke_token */ delete from tokens where token_id = ?", (token.token_id,))
+        await audit(db, now, "token.revoke", token.name, " ".join(sorted(token.scopes)), actor)
+
+
+async def used_tokens(db: Database, used: Mapping[str, int]) -> None:
+    """Keep when tokens were last used, by their ids. It is no change that others have to see at once."""
+    await db.atomic(_used_tokens, [(at, token_id, at) for token_id, at in sorted(used.items())])
+
+
+def _used_tokens(connection: Connection, rows: list[tuple[int, str, int]]) -> None:
+    connection.executemany(
+        """/* registry.used_tokens */
+        update tokens
+        set last_used_at = ?
+        where token_id = ? and coalesce(last_used_at, 0) < ?""",
+        rows,
+    )
 
 
 async def version(db: Database) -> str:
@@ -146,3 +256,15 @@ async def audit(db: Database, now: int, action: str, subject: str, detail: str, 
         values (?, ?, ?, ?, ?, ?)""",
         (str(ids.uuid7(now)), now, actor, action, subject, detail),
     )
+
+
+async def audited(db: Database, subject: str = "", before: str = "", limit: int = 50) -> list[Audited]:
+    """The audit, newest first: of one subject, or of all; older than the line with the id `before`."""
+    columns = ", ".join(Audited.__struct_fields__)
+    conditions = ["subject = ?"] * bool(subject) + ["audit_id < ?"] * bool(before)
+    where = f"where {' and '.join(conditions)}" if conditions else ""
+    rows = await db.all(
+        f"/* registry.audited */ select {columns} from audit {where} order by audit_id desc limit ?",  # noqa: S608
+        (*filter(None, (subject, before)), limit),
+    )
+    return [Audited(*row) for row in rows]

@@ -1,4 +1,5 @@
-"""Carrying the stored write keys over to the newest secret key, so that an older one can leave the ring.
+"""Carrying what is stored encrypted over to the newest secret key, so that an older one can leave the ring: write keys,
+and the secrets of people's authenticator apps.
 
 All of them in one transaction: killed at any moment, either every row is as before or every row is done. Fingerprints
 come from the ring's key for ids; when that is another than they were made with, user ids have changed too, and nobody
@@ -35,10 +36,13 @@ def _agrees(vault: Vault, d: Destination) -> bool:
 
 
 class Rotated(msgspec.Struct, frozen=True):
-    """How many write keys are stored, those of replaced destinations included, and how many were carried over now."""
+    """How many write keys are stored, those of replaced destinations included, and how many were carried over now; the
+    same of the secrets of authenticator apps."""
 
     write_keys: int
     renewed: int
+    second_factors: int = 0
+    second_factors_renewed: int = 0
 
 
 async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) -> Rotated:
@@ -79,7 +83,28 @@ async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) ->
                 where app_key = ? and destination_id = ? and segment_write_key = ?""",
                 (vault.encrypt(key), made, app_key, destination_id, stored),
             )
-        rotated = Rotated(len(rows), renewed)
+        rotated = Rotated(len(rows), renewed, *await _second_factors(db, vault))
         detail = f"{rotated.renewed} of {rotated.write_keys} write keys{', new ids' if new_ids else ''}"
         await registry.audit(db, now, "secret.rotate", "secret key", detail)
     return rotated
+
+
+async def _second_factors(db: Database, vault: Vault) -> tuple[int, int]:
+    """How many there are, and how many were carried over. One that is lost stays: its person needs a new one anyhow."""
+    rows = await db.all(
+        "/* rotation.second_factors */ select person_id, totp_secret from people where totp_secret is not null"
+    )
+    renewed = 0
+    for person_id, stored in rows:
+        if vault.is_newest(stored):
+            continue
+        try:
+            secret = vault.encrypt(vault.decrypt(stored))
+        except ConfigError:
+            continue
+        await db.execute(
+            "/* rotation.renew_second_factor */ update people set totp_secret = ? where person_id = ?",
+            (secret, person_id),
+        )
+        renewed += 1
+    return len(rows), renewed

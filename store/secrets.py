@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+import zlib
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -90,9 +91,27 @@ class Vault:
         return user_id if app == app_key and isinstance(user_id, str) else None
 
 
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
 def new_token() -> str:
-    """An API token; shown once, stored as its hash."""
-    return "fft_" + secrets.token_urlsafe(32)
+    """An API token; shown once, stored as its hash: 256 random bits, and a checksum by which scanners tell it."""
+    random = _base62(int.from_bytes(secrets.token_bytes(32), "big"), 43)
+    return f"fft_{random}{_base62(zlib.crc32(random.encode()), 6)}"
+
+
+def is_token(text: str) -> bool:
+    """Whether something has the form of an API token, checksum and all."""
+    random, checksum = text[4:47], text[47:]
+    return text.startswith("fft_") and checksum == _base62(zlib.crc32(random.encode()), 6)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 62)
+        digits = _BASE62[digit] + digits
+    return digits.zfill(length)
 
 
 def token_hash(token: str) -> str:

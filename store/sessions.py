@@ -9,6 +9,7 @@ import secrets
 
 import msgspec
 
+from store import registry
 from store.database import Database
 from store.people import Person, person
 from store.secrets import token_hash
@@ -111,3 +112,10 @@ async def end_others(db: Database, session: Session) -> int:
     """End all of a person's sessions but this one; how many."""
     sql = "/* sessions.end_others */ delete from sessions where person_id = ? and session_id <> ?"
     return await db.change(sql, (session.person_id, session.session_id))
+
+
+async def end_all(db: Database, now: int, who: Person, actor: str) -> None:
+    """Somebody else ends all of a person's sessions."""
+    async with db.transaction():
+        ended = await db.execute("/* sessions.end_all */ delete from sessions where person_id = ?", (who.person_id,))
+        await registry.audit(db, now, "person.sign-out", who.email, f"{ended} sessions ended", actor)

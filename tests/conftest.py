@@ -20,6 +20,7 @@ import hypothesis
 import pytest
 from engines import ENGINES, Stores, Templates, columns, every_byte, look
 from httpx2 import Response
+from portal_cast import Browser, House, move_in, opened
 from pytest_socket import disable_socket, enable_socket
 from shipping_cast import Installation
 from starlette.testclient import TestClient
@@ -237,3 +238,24 @@ def installation(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """What the exporter's tests run on. Its waits keep their number and order, and take a thousandth of the time."""
     monkeypatch.setattr("exporter.verdict.BASE_SECONDS", 0.0005)
     return Installation(stores, tmp_path)
+
+
+async def the_house(where: Where) -> tuple[str, str]:
+    """The cast, and the portal's people."""
+    tokens = await the_cast(where)
+    async with await open_writer(where, "registry") as db:
+        await move_in(db)
+    return tokens
+
+
+@pytest.fixture
+def house(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    data_dir = tmp_path / "data"
+    given = stores.filled(the_house).given
+    return House(Cast(data_dir, stores.new(data_dir, the_house), *given, Vault(SECRET_KEY)), monkeypatch)
+
+
+@pytest.fixture
+def browser(house: House) -> Iterator[Browser]:
+    with opened(house) as found:
+        yield found

@@ -310,8 +310,9 @@ def test_any_other_path_is_404_and_never_a_redirect(doors: Doors, path: str) -> 
     assert "evil" not in str(answer.headers) + answer.text
 
 
-def test_the_door_of_the_house_says_what_this_is(doors: Doors) -> None:
-    assert doors.client.get("/").text.startswith("Footfall collects what happens on listing pages")
+def test_the_door_of_the_house_is_the_portals(doors: Doors) -> None:
+    answer = doors.client.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
 
 
 def test_no_answer_tells_what_it_runs_on(doors: Doors, hashed: str) -> None:

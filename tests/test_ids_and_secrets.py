@@ -1,5 +1,6 @@
 """Ids and secrets: their shapes, that they are constant, and that what is not ours opens nothing."""
 
+import re
 import string
 import time
 import uuid
@@ -12,7 +13,7 @@ from itsdangerous import URLSafeTimedSerializer
 
 from store import ids
 from store.errors import ConfigError
-from store.secrets import VISITOR_TOKEN_SECONDS, Vault, derived, new_token, token_hash
+from store.secrets import VISITOR_TOKEN_SECONDS, Vault, derived, is_token, new_token, token_hash
 
 VAULT = Vault(SECRET_KEY)
 OTHER = Vault("9" + SECRET_KEY)
@@ -168,10 +169,17 @@ def test_something_else_signed_with_our_key_is_nobody(signed: object) -> None:
 
 def test_api_tokens_are_unguessable_and_stored_as_a_hash() -> None:
     token = new_token()
-    assert token.startswith("fft_")
-    assert len(token) == 47
+    assert re.fullmatch("fft_[0-9A-Za-z]{49}", token)
     assert token != new_token()
     assert token_hash("fft_x") == "b7697d584bf7aee990309216d68820c87fddc7c14ce990661a7b9ba882160631"
+
+
+def test_a_scanner_tells_an_api_token_from_what_only_looks_like_one() -> None:
+    token = new_token()
+    assert is_token(token)
+    assert not is_token(token[:-1] + ("a" if token[-1] != "a" else "b"))
+    assert not is_token("xyz_" + token[4:])
+    assert not is_token("")
 
 
 def test_a_uuid_without_its_hyphens_is_the_same_message_id() -> None:

@@ -16,6 +16,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from collector.directory import Directory
+from collector.doors.bearer import authenticated
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after, text_of
 from collector.doors.wire import (
     Instant,
@@ -82,7 +83,7 @@ class BackendDoor:
         request = dict(scope["headers"])
         try:
             self._intake.writer.check_open()
-            await self._authenticate(request.get(b"authorization", b""), asked)
+            await authenticated(self._directory, request.get(b"authorization", b""), self._scope, asked)
             body = await read_body(request, receive, MAX_BODY)
             judged = [await self._judge(raw, received_at, asked) for raw in _messages(body)]
             receipt = await self._intake.ingest(self._scope, received_at, judged, len(body))
@@ -98,14 +99,6 @@ class BackendDoor:
             await respond(send, 503, [retry_after(error)], b'{"reason":"unavailable"}')
         else:
             await respond(send, 200, [], receipt_json(receipt))
-
-    async def _authenticate(self, authorization: bytes, asked: float) -> None:
-        kind, _, text = authorization.decode("latin-1").partition(" ")
-        token = await self._directory.find_token(text.strip(), asked) if kind.lower() == "bearer" else None
-        if token is None:
-            raise Refused("unknown_token", "give an API token: Authorization: Bearer fft_…")
-        if self._scope not in token.scopes:
-            raise Refused("unsuitable_token", f"this token lacks the scope {self._scope}")
 
     async def _judge(self, raw: msgspec.Raw, received_at: int, asked: float) -> Arrival | Turned:
         app: App | None = None

@@ -13,16 +13,18 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import jinja2
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+import journal
 from collector.assets import TEMPLATES
 from store import sessions
 from store.database import Database
 from store.errors import ConfigError, Unavailable
 from store.links import Links
 from store.people import Person, Role
+from store.second_factor import Tickets
 from store.secrets import Vault
 from store.sessions import Session
 from store.settings import Settings
@@ -68,6 +70,14 @@ class NotFound(Exception):
     """There is no such thing, or none that this person may know of: they cannot tell which."""
 
 
+class BadForm(ConfigError):
+    """What was sent is no form that can be read; `status` is the answer's."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class Portal:
     """What the pages share. The registry is read by one connection and written by another, so that no page sees half a
     change; the log and the ledger are opened by who reads them."""
@@ -76,6 +86,7 @@ class Portal:
         self.settings = settings
         self.vault = Vault(settings.secret_key)
         self.links = Links(settings.secret_key)
+        self.tickets = Tickets(settings.secret_key)
         self.registry = registry
         self.writer = writer
         self.secure = not (settings.public_url or "").startswith("http://")
@@ -128,32 +139,56 @@ Handler = Callable[[Portal, Request], Awaitable[Response]]
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One address: who may ask for it (None: anybody, signed in or not), and what answers."""
+    """One address: who may ask for it (None: anybody, signed in or not), and what answers.
+
+    `proved`: only for who gave their password lately; the others are asked for it first.
+    """
 
     path: str
     handler: Handler
     access: Access | None
     method: str = "GET"
+    proved: bool = False
+
+
+class PageRoute(Route):
+    """The address of a page: for people, and no part of the API."""
 
 
 def routes(portal: Portal, pages: list[Page]) -> list[Route]:
-    return [Route(page.path, _Guarded(portal, page), methods=[page.method]) for page in pages]
+    """One for each path, so that another method is answered by the portal too, with its headers."""
+    by_path: dict[str, dict[str, Page]] = {}
+    for page in pages:
+        by_path.setdefault(page.path, {})[page.method] = page
+    return [PageRoute(path, _Guarded(portal, methods)) for path, methods in by_path.items()]
 
 
 class _Guarded:
-    """A page behind everything that is asked of a request before it."""
+    """The pages of one path behind everything that is asked of a request before them."""
 
-    def __init__(self, portal: Portal, page: Page) -> None:
+    def __init__(self, portal: Portal, pages: Mapping[str, Page]) -> None:
         self._portal = portal
-        self._page = page
+        self._pages = pages
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         request = Request(scope, receive)
-        response = await self._answer(request)
+        try:
+            response = await self._answer(request)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # whatever it was, the answer has the headers of every answer, and tells nothing
+            journal.note("a page failed", "error", page=next(iter(self._pages.values())).path, **journal.failure(error))
+            response = self._portal.page(request, "error.html", {"title": "That went wrong", "text": FAILED}, 500)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        portal, page = self._portal, self._page
+        portal = self._portal
+        page = self._pages.get("GET" if request.method == "HEAD" else request.method)
+        if page is None:
+            text = "This address is not for what was sent to it."
+            response: Response = portal.page(request, "error.html", {"title": "Not like this", "text": text}, 405)
+            response.headers["Allow"] = ", ".join(sorted(self._pages))
+            return response
         if request.method not in ("GET", "HEAD") and is_cross_site(request):
             return portal.page(request, "error.html", {"title": "Not from here", "text": CROSS_SITE}, 403)
         try:
@@ -161,14 +196,20 @@ class _Guarded:
             request.state.who = found
             if page.access is not None and found is None:
                 return to_sign_in(request)
+            if "\x00" in request.scope["path"]:  # nothing is called so, and no database takes it
+                raise NotFound
             if page.access is not None and found is not None and not found.may(page.access):
                 raise NotFound
+            if page.proved and not is_proved(portal, request):
+                return to_prove(request)
             return await page.handler(portal, request)
+        except BadForm as error:
+            return portal.page(request, "error.html", {"title": "Not understood", "text": f"{error}."}, error.status)
         except NotFound:
             text = "There is nothing at this address, or nothing that you may see."
             return portal.page(request, "error.html", {"title": "Not found", "text": text}, 404)
-        except Unavailable as error:
-            values = {"title": "Not now", "text": f"The page cannot be made now: {error}. Try again in a moment."}
+        except Unavailable:
+            values = {"title": "Not now", "text": "The page cannot be made now. Try again in a moment."}
             response = portal.page(request, "error.html", values, 503)
             response.headers["Retry-After"] = "5"
             return response
@@ -183,6 +224,7 @@ class _Guarded:
         return Who(found[1], found[0])
 
 
+FAILED = "The page cannot be made. The operator finds the reason in the collector's log."
 CROSS_SITE = "This was sent from another site than the portal's own. Open the page here and try again."
 
 
@@ -205,9 +247,22 @@ def who(request: Request) -> Who:
 
 
 def to_sign_in(request: Request) -> Response:
-    wanted = request.scope["path"] + (f"?{request.url.query}" if request.url.query else "")
+    query = request.scope["query_string"].decode("latin-1")
+    wanted = request.scope["path"] + (f"?{query}" if query else "")
     then = f"?next={quote(wanted, safe='')}" if request.method == "GET" and wanted != "/" else ""
     return RedirectResponse(f"/sign-in{then}", 303, HEADERS)
+
+
+def is_proved(portal: Portal, request: Request) -> bool:
+    """Whether who asks gave their password lately enough for what finders of an open browser must not do."""
+    return sessions.is_proved(who(request).session, portal.now())
+
+
+def to_prove(request: Request) -> Response:
+    """Ask for the password first; then back to the page, or to the one whose form was sent."""
+    sent_from = urlsplit(request.headers.get("referer", ""))
+    back = request.scope["path"] if request.method in ("GET", "HEAD") else local_path(sent_from.path)
+    return RedirectResponse(f"/prove?next={quote(back, safe='')}", 303, HEADERS)
 
 
 def local_path(wanted: str) -> str:
@@ -219,24 +274,28 @@ def local_path(wanted: str) -> str:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a small url-encoded form, the last of each name. Raises ConfigError when it is none."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
-        raise ConfigError("a form is expected")
+    """The fields of a small url-encoded form, the last of each name. Raises BadForm when it is none."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise BadForm(415, "A url-encoded form is expected")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_FORM_BYTES:
-            raise ConfigError("the form is too large")
+            raise BadForm(413, "The form is too large")
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
+        fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
     except ValueError:
-        raise ConfigError("the form cannot be read") from None
+        raise BadForm(400, "The form cannot be read") from None
+    if any("\x00" in text for field in fields.items() for text in field):
+        raise BadForm(400, "The form cannot be read")
+    return fields
 
 
 def client_address(request: Request) -> str:
     """Where a request comes from: what the proxy on this machine says, if one does."""
     peer = request.client.host if request.client else ""
-    forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
     return forwarded if forwarded and peer in ("127.0.0.1", "::1", "") else peer
 
 
@@ -256,3 +315,9 @@ def without_session(portal: Portal, response: Response) -> Response:
 def see(path: str) -> Response:
     """Go on to another page, after something was done."""
     return RedirectResponse(path, 303, HEADERS)
+
+
+def sentence(error: Exception) -> str:
+    """What is wrong, as a page says it."""
+    text = str(error)
+    return f"{text[0].upper()}{text[1:]}."

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collector.portal import apps, sign_in
+from collector.portal import account, apps, audit, operator, people, sign_in, tokens
 from collector.portal.frame import Page
 
-PAGES: list[Page] = [*sign_in.PAGES, *apps.PAGES]
+PAGES: list[Page] = [
+    *sign_in.PAGES,
+    *apps.PAGES,
+    *account.PAGES,
+    *people.PAGES,
+    *tokens.PAGES,
+    *operator.PAGES,
+    *audit.PAGES,
+]

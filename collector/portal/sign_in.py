@@ -1,4 +1,4 @@
-"""Signing in and out, and taking up an invitation or setting a password anew by a link."""
+"""Signing in and out, giving the password again, and taking up an invitation or setting a password anew by a link."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from collector.portal.frame import (
     local_path,
     read_form,
     see,
+    sentence,
     who,
     with_session,
     without_session,
 )
-from store import passwords, patience, people, registry, sessions
+from store import passwords, patience, people, registry, second_factor, sessions
 from store.errors import ConfigError
 from store.links import Purpose
+from store.people import Person
 
 _threads = ThreadPoolExecutor(1, "passwords")  # apart from all else: a flood of tries waits for itself
 WRONG = "The address and the password do not belong together."
+WRONG_CODE = "This code is wrong, or was used already. Take the next one."
 
 
 async def off_loop(function: Any, *args: Any) -> Any:
@@ -44,27 +47,81 @@ async def form(portal: Portal, request: Request) -> Response:
 
 async def sign_in(portal: Portal, request: Request) -> Response:
     """POST /sign-in"""
-    try:
-        fields = await read_form(request)
-    except ConfigError as error:
-        return portal.page(request, "error.html", {"title": "Not understood", "text": str(error)}, 400)
+    fields = await read_form(request)
     email, password, then = fields.get("email", ""), fields.get("password", ""), local_path(fields.get("next", "/"))
-    now, address = portal.now(), client_address(request)
     told = {"email": email, "then": then}
-    wait = await patience.spend(portal.writer, now, address, email)
+    wait = await patience.spend(portal.writer, portal.now(), client_address(request), email)
     if wait:
-        seconds = wait // 1_000 + 1
-        said = f"Those were many tries. The next will be looked at in {seconds} seconds."
-        response = portal.page(request, "sign_in.html", told | {"error": said}, 429)
-        response.headers["Retry-After"] = str(seconds)
-        return response
+        return too_many(portal, request, wait, "sign_in.html", told)
     person = await people.by_email(portal.registry, email)
     right = await off_loop(passwords.is_right, person.password_hash if person else "", password)
     if not right or person is None or person.disabled_at is not None:
         return portal.page(request, "sign_in.html", told | {"error": WRONG}, 403)
-    await patience.restore(portal.writer, address, email)
-    token = await sessions.begin(portal.writer, now, person, address, request.headers.get("user-agent", ""))
+    return await after_password(portal, request, person, then)
+
+
+def too_many(portal: Portal, request: Request, wait: int, template: str, told: dict[str, Any]) -> Response:
+    """The answer to a try that is not looked at; `wait` in milliseconds."""
+    seconds = wait // 1_000 + 1
+    said = f"Those were many tries. The next will be looked at in {seconds} seconds."
+    response = portal.page(request, template, told | {"error": said}, 429)
+    response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+async def after_password(portal: Portal, request: Request, person: Person, then: str) -> Response:
+    """The password was right: in, or on to the second step."""
+    if person.totp_secret is not None:
+        ticket = portal.tickets.after_password(person)
+        return portal.page(request, "second_step.html", {"ticket": ticket, "then": then, "error": ""})
+    return await _begin(portal, request, person, then)
+
+
+async def _begin(portal: Portal, request: Request, person: Person, then: str) -> Response:
+    """Whatever session the browser had before ends, so that nobody can have planted it."""
+    address, before = client_address(request), request.state.who
+    if before is not None:
+        await sessions.end(portal.writer, before.person.person_id, before.session.session_id)
+    await patience.restore(portal.writer, address, person.email)
+    token = await sessions.begin(portal.writer, portal.now(), person, address, request.headers.get("user-agent", ""))
     return with_session(portal, see(then), token)
+
+
+async def second_step(portal: Portal, request: Request) -> Response:
+    """POST /sign-in/code"""
+    fields = await read_form(request)
+    ticket, then = fields.get("ticket", ""), local_path(fields.get("next", "/"))
+    person = await portal.tickets.whose(portal.registry, ticket)
+    if person is None or person.totp_secret is None:
+        told = {"email": "", "then": then, "error": "That took too long. Begin again."}
+        return portal.page(request, "sign_in.html", told, 403)
+    now, told = portal.now(), {"ticket": ticket, "then": then}
+    wait = await patience.spend(portal.writer, now, client_address(request), person.email, person.person_id)
+    if wait:
+        return too_many(portal, request, wait, "second_step.html", told)
+    if not await second_factor.take(portal.writer, portal.vault, now, person, fields.get("code", "")):
+        return portal.page(request, "second_step.html", told | {"error": WRONG_CODE}, 403)
+    return await _begin(portal, request, person, then)
+
+
+async def ask_again(portal: Portal, request: Request) -> Response:
+    """GET /prove"""
+    then = local_path(request.query_params.get("next", "/"))
+    return portal.page(request, "prove.html", {"then": then, "error": ""})
+
+
+async def prove(portal: Portal, request: Request) -> Response:
+    """POST /prove"""
+    fields, me = await read_form(request), who(request)
+    told = {"then": local_path(fields.get("next", "/"))}
+    wait = await patience.spend(portal.writer, portal.now(), client_address(request), me.person.email)
+    if wait:
+        return too_many(portal, request, wait, "prove.html", told)
+    if not await off_loop(passwords.is_right, me.person.password_hash, fields.get("password", "")):
+        return portal.page(request, "prove.html", told | {"error": "That is not your password."}, 403)
+    await patience.restore(portal.writer, client_address(request), me.person.email)
+    await sessions.prove(portal.writer, portal.now(), me.session)
+    return see(told["then"])
 
 
 async def sign_out(portal: Portal, request: Request) -> Response:
@@ -87,10 +144,7 @@ def _link(purpose: Purpose) -> tuple[Page, Page]:
         return portal.page(request, "link.html", values)
 
     async def use(portal: Portal, request: Request) -> Response:
-        try:
-            fields = await read_form(request)
-        except ConfigError as error:
-            return portal.page(request, "error.html", {"title": "Not understood", "text": str(error)}, 400)
+        fields = await read_form(request)
         token, now = fields.get("token", ""), portal.now()
         person = await portal.links.read(portal.registry, now, token, purpose)
         if person is None:
@@ -100,13 +154,11 @@ def _link(purpose: Purpose) -> tuple[Page, Page]:
             await off_loop(passwords.check_new, password, [person.email, person.name])
         except ConfigError as error:
             values = {"title": title, "person": person, "partner": None, "token": token, "purpose": purpose}
-            return portal.page(request, "link.html", values | {"error": f"{error}."}, 422)
+            return portal.page(request, "link.html", values | {"error": sentence(error)}, 422)
         used = await portal.links.use(portal.writer, now, token, purpose, await off_loop(passwords.hashed, password))
         if used is None:
             raise NotFound
-        agent = request.headers.get("user-agent", "")
-        begun = await sessions.begin(portal.writer, now, used, client_address(request), agent)
-        return with_session(portal, see("/"), begun)
+        return await after_password(portal, request, used, "/")
 
     return Page(f"/{purpose}", show, None), Page(f"/{purpose}", use, None, "POST")
 
@@ -114,7 +166,10 @@ def _link(purpose: Purpose) -> tuple[Page, Page]:
 PAGES = [
     Page("/sign-in", form, None),
     Page("/sign-in", sign_in, None, "POST"),
+    Page("/sign-in/code", second_step, None, "POST"),
     Page("/sign-out", sign_out, VIEWERS, "POST"),
+    Page("/prove", ask_again, VIEWERS),
+    Page("/prove", prove, VIEWERS, "POST"),
     *_link("invitation"),
     *_link("reset"),
 ]

@@ -35,6 +35,8 @@ _LESS: dict[str, tuple[str, ...]] = {
     "audit": ("select", "insert"),
     "receipts": ("select", "insert"),
 }
+# Tables of people's own secrets, which nobody needs to see a partner's data.
+APART = frozenset({"people", "tokens"})
 # Columns that are nobody's but ours, in tables of which a partner may read the rest.
 SECRETS = {"destinations": {"segment_write_key", "write_key_fingerprint", "code_hash"}}
 
@@ -58,6 +60,11 @@ class Table(NamedTuple):
     nature: str
     name: str
     columns: set[str]
+
+
+def of_partner(table: Table) -> str | None:
+    """What tells a partner's rows of a table from all others; None where no partner is shown any."""
+    return None if table.name in APART else condition(table.columns)
 
 
 def settle(connection: Connection) -> None:
@@ -125,7 +132,7 @@ def _of_table(table: Table) -> Iterator[Right]:
     yield Right(READER, "select", "table", name)
     may = _LESS.get(table.name, ("select",) if table.nature == "log" else _EVERYTHING)
     yield from (Right(WRITERS[table.nature], privilege, "table", name) for privilege in may)
-    if condition(table.columns) is None:
+    if of_partner(table) is None:
         return
     if table.name not in SECRETS:
         yield Right(PORTAL, "select", "table", name)
@@ -140,7 +147,7 @@ def rights(connection: Connection) -> set[Right]:
 
 def _wall(connection: Connection, table: Table) -> None:
     """Let the portal see what belongs to the partner that its transaction is for; of the rest it sees nothing."""
-    mine = condition(table.columns)
+    mine = of_partner(table)
     if mine is None:
         return
     raw, name = connection.raw, f"{table.nature}.{table.name}"

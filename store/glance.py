@@ -1,0 +1,60 @@
+"""What the doctor would say, without what takes long: no file is read through and no sum is counted."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from store import destinations, doctor, ledger, log, runs
+from store.database import Database, exists, open_reader
+from store.destinations import Destination
+from store.doctor import Check
+from store.runs import Run
+from store.settings import Settings
+
+MAX_AGE_HOURS = 3.0  # as the doctor's own
+
+
+async def glance(settings: Settings, secret_from: str | None, now: int) -> list[Check]:
+    """`now` in epoch milliseconds, `secret_from` as told by settings.secret_origin.
+
+    Raises StoreUnavailable when a database cannot be read.
+    """
+    where = settings.where
+    async with AsyncExitStack() as stack:
+        registry_db = await stack.enter_async_context(await open_reader(where, "registry"))
+        log_db = await stack.enter_async_context(await open_reader(where, "log"))
+        ledger_db: Database | None = None
+        if exists(where, "ledger"):
+            ledger_db = await stack.enter_async_context(await open_reader(where, "ledger"))
+        live = await destinations.active(registry_db)
+        newest = await log_db.value("/* glance.newest */ select received_at from events order by seq desc limit 1")
+        last: Run | None = await runs.latest(ledger_db) if ledger_db else None
+        return [
+            Check("ok", "settings", f"settings: readable, data in {where}"),
+            *(doctor.modes(where) if isinstance(where, Path) else ()),
+            doctor.secret(settings, secret_from, live),
+            *((_room(where),) if isinstance(where, Path) else ()),
+            doctor.clock(newest, now),
+            doctor.exporter(last, bool(live), now),
+            await _oldest(ledger_db, log_db, live, now),
+            doctor.verified(live),
+        ]
+
+
+def _room(data_dir: Path) -> Check:
+    free = shutil.disk_usage(data_dir).free
+    return Check("FAIL" if free < doctor.FREE_BYTES else "ok", "disk", f"disk: {free // 1_000_000} MB free")
+
+
+async def _oldest(ledger_db: Database | None, log_db: Database, live: list[Destination], now: int) -> Check:
+    """One look at the log's index for each destination."""
+    cursors = await ledger.cursors(ledger_db) if ledger_db else {}
+    waiting: list[tuple[int, str]] = []
+    for d in live:
+        cursor = cursors.get((d.app_key, d.destination_id))
+        since = await log.received_after(log_db, d.app_key, cursor.seq if cursor else d.start_seq)
+        if since is not None:
+            waiting.append((since, d.app_key))
+    return doctor.waited(waiting, now, MAX_AGE_HOURS)
