@@ -10,15 +10,14 @@ import msgspec
 import pytest
 from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, Details, Installation, an_event
 
-from exporter import parking, replaying
-from exporter.fate import Fate, fate
-from exporter.verdict import Reply
-from store import destinations, log
+from store import destinations, log, parking, replaying
 from store.beginnings import beginning, moment, seq_at
 from store.database import Database, open_writer
 from store.destinations import Change, Destination
 from store.errors import ConfigError
+from store.fate import Fate, fate
 from store.secrets import Vault
+from wire.verdict import Reply
 
 WAREHOUSE = "WRITEKEYOFTHEOWNERSWAREHOUSE0005"
 LARGE = Details(url="https://market.example/", title="x" * 40_000)

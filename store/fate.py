@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 
-from exporter.mapping import withheld
 from store import destinations, ids, ledger, log, registry
 from store.database import Database, Where, exists, open_reader
 from store.destinations import Course, Destination
@@ -63,6 +62,17 @@ def _said(attempt: Attempt) -> str:
     detail = f": {attempt.detail}" if attempt.detail else ""
     again = "; possibly a duplicate" if attempt.possible_duplicate else ""
     return f"{_at(attempt.opened_at)} batch {attempt.batch_id}: {attempt.outcome}, {answer}{took}{detail}{again}"
+
+
+def withheld(event: Event, app: App, destination: Destination) -> str:
+    """Why a destination may not get an event; '' when it may."""
+    if event.suppressed:
+        return event.suppressed
+    if event.partner_key != app.partner_key:
+        return "partner_changed"  # collected for another partner: no byte of it is this one's
+    if event.name == "uninstall" and not destination.uninstalls:
+        return "not_asked_for"
+    return ""
 
 
 async def fate(where: Where, text: str) -> Fate:

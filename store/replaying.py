@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from exporter.breaker import FORGOTTEN_MS
 from store import log
 from store.database import Where, open_reader
 
+FORGOTTEN_MS = 24 * 3_600_000  # after which Segment no longer knows a message id that it has seen
 MESSAGE_BYTES = 500  # what a message holds beside an event's details, about
 
 
