@@ -6,7 +6,7 @@ sum that seems to be off is counted from the ground before it is told; the docto
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -70,23 +70,27 @@ class Accounts:
         self._heads: dict[str, int] = {}  # … and is not newer than these
         self._kept: dict[Keys, Kept] = {}
 
-    async def look(self, now: int) -> Standing:
-        """Raises StoreUnavailable when a database cannot be read."""
+    async def look(self, now: int, of: Collection[str] | None = None) -> Standing:
+        """At everything, or at some apps. Raises StoreUnavailable when a database cannot be read."""
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
             registry_db = await enter(await open_reader(self._where, "registry"))
-            live = await destinations.active(registry_db)
+            live = await destinations.active(registry_db, of)
             ledger_db = await enter(still(self._where, "ledger")) if exists(self._where, "ledger") else None
-            cursors = await ledger.cursors(ledger_db) if ledger_db else {}
-            parked = await _parked(ledger_db) if ledger_db else {}
-            attempts = await _attempts(ledger_db, now - DAY_MS) if ledger_db else {}
+            cursors = await _cursors(ledger_db, live, of) if ledger_db else {}
+            parked = await _parked(ledger_db, of) if ledger_db else {}
+            attempts = await _attempts(ledger_db, now - DAY_MS, of) if ledger_db else {}
             async with await open_reader(self._where, "log") as now_db:
                 settled = await log.settled(now_db)  # and only then hold still: every event up to it is there
             log_db = await enter(still(self._where, "log"))
-            self._heads |= await log.heads(log_db, self._looked, settled)
-            self._looked = settled
+            if of is None:
+                self._heads |= await log.heads(log_db, self._looked, settled)
+                self._looked = settled
+            else:
+                self._heads |= await log.heads_of(log_db, of, settled)
             look = _Look(ledger_db, log_db, cursors, parked, self._heads, await removal.removed_up_to(log_db))
-            before, self._kept = self._kept, {}
+            before = self._kept
+            self._kept = {} if of is None else {keys: kept for keys, kept in before.items() if keys[0] not in of}
             accounts = []
             for d in live:
                 keys = d.app_key, d.destination_id
@@ -156,27 +160,27 @@ class _Look(msgspec.Struct, frozen=True):
         return await self._between(app_key, start, head) + await removal.removed_after(self.log_db, app_key, start)
 
 
-async def _parked(db: Database) -> dict[Keys, int]:
-    rows = await db.all(
-        """/* accounts.parked */
-        select app_key, destination_id, count(*)
-        from parked
-        group by app_key, destination_id"""
-    )
+async def _cursors(db: Database, live: Iterable[Destination], of: Collection[str] | None) -> dict[Keys, Cursor]:
+    if of is None:
+        return await ledger.cursors(db)
+    return await ledger.some_cursors(db, [(d.app_key, d.destination_id) for d in live])
+
+
+async def _parked(db: Database, of: Collection[str] | None) -> dict[Keys, int]:
+    sql = "/* accounts.parked */ select app_key, destination_id, count(*) from parked"
+    rows = await db.each(sql, "app_key", of, "group by app_key, destination_id")
     return {(app_key, course_id): n for app_key, course_id, n in rows}
 
 
-async def _attempts(db: Database, since: int) -> dict[Keys, dict[str, int]]:
+async def _attempts(db: Database, since: int, of: Collection[str] | None) -> dict[Keys, dict[str, int]]:
     """By course and outcome, through the index of each course's newest."""
-    rows = await db.all(
-        """/* accounts.attempts */
+    sql = f"""/* accounts.attempts */
         select cursors.app_key, cursors.destination_id, outcome, count(*)
         from cursors
         cross join batches
-          on batches.app_key = cursors.app_key and batches.destination_id = cursors.destination_id and opened_at >= ?
-        group by cursors.app_key, cursors.destination_id, outcome""",
-        (since,),
-    )
+          on batches.app_key = cursors.app_key and batches.destination_id = cursors.destination_id
+            and opened_at >= {since:d}"""  # noqa: S608 - a number
+    rows = await db.each(sql, "cursors.app_key", of, "group by cursors.app_key, cursors.destination_id, outcome")
     found: dict[Keys, dict[str, int]] = {}
     for app_key, course_id, outcome, n in rows:
         found.setdefault((app_key, course_id), {})[outcome] = n

@@ -320,6 +320,20 @@ async def ask(
         )
 
 
+async def asked(db: Database, app_key: str, limit: int = 1_000) -> list[Intent]:
+    """The newest of what was asked for one app, the newest first; the ledger knows what was done."""
+    rows = await db.all(
+        """/* destinations.asked */
+        select intent_id, app_key, destination_id, action, seq
+        from intents
+        where app_key = ?
+        order by intent_id desc
+        limit ?""",
+        (app_key, limit),
+    )
+    return [Intent(*row) for row in rows]
+
+
 async def intents(db: Database) -> list[Intent]:
     """Everything that was asked, in order; the ledger knows what was done."""
     rows = await db.all(
