@@ -174,17 +174,22 @@ async def _parked(db: Database, of: Collection[str] | None) -> dict[Keys, int]:
 
 async def _attempts(db: Database, since: int, of: Collection[str] | None) -> dict[Keys, dict[str, int]]:
     """By course and outcome, through the index of each course's newest."""
-    sql = f"""/* accounts.attempts */
-        select cursors.app_key, cursors.destination_id, outcome, count(*)
-        from cursors
-        cross join batches
-          on batches.app_key = cursors.app_key and batches.destination_id = cursors.destination_id
-            and opened_at >= {since:d}"""  # noqa: S608 - a number
-    rows = await db.each(sql, "cursors.app_key", of, "group by cursors.app_key, cursors.destination_id, outcome")
+    rows = []
+    for app_key in [None] if of is None else sorted(of):
+        rows += await db.all(_ATTEMPTS, (since, app_key, app_key))
     found: dict[Keys, dict[str, int]] = {}
     for app_key, course_id, outcome, n in rows:
         found.setdefault((app_key, course_id), {})[outcome] = n
     return found
+
+
+_ATTEMPTS = """/* accounts.attempts */
+    select cursors.app_key, cursors.destination_id, outcome, count(*)
+    from cursors
+    cross join batches
+      on batches.app_key = cursors.app_key and batches.destination_id = cursors.destination_id and opened_at >= ?
+    where cast(? as text) is null or cursors.app_key = ?
+    group by cursors.app_key, cursors.destination_id, outcome"""
 
 
 async def _last_success(db: Database, keys: Keys) -> int | None:

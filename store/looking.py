@@ -70,7 +70,7 @@ def _events(connection: Connection, app: App, wanted: Wanted, window: tuple[str,
     values = (*window, app.partner_key, *names, *([wanted.text] * 3 if wanted.text else []), limit)
     sql = f"{_RECENT}\n{named}\n{known}\norder by seq desc\nlimit ?"
     seqs = [row[0] for row in connection.execute(sql, values)]
-    found = [event for seq in seqs for event in _one(connection, app.app_key, seq)]
+    found = _some(connection, app.app_key, seqs)
     full = len(seqs) == limit
     further = seqs[-1] if full else oldest if looked == window[-1] else None
     since = _one(connection, app.app_key, oldest)[0].received_at if looked else None
@@ -122,6 +122,15 @@ async def event(db: Database, app: App, seq: int) -> Event | None:
     for found in await db.run(_one, app.app_key, seq):
         return found if found.partner_key == app.partner_key else None
     return None
+
+
+async def some(db: Database, app: App, seqs: Sequence[int]) -> list[Event]:
+    """An app's events of these seqs; those that are gone, or another partner's, are left out."""
+    return [found for found in await db.run(_some, app.app_key, seqs) if found.partner_key == app.partner_key]
+
+
+def _some(connection: Connection, app_key: str, seqs: Sequence[int]) -> list[Event]:
+    return [event for seq in seqs for event in _one(connection, app_key, seq)]
 
 
 async def by_message_id(db: Database, app: App, text: str) -> Event | None:

@@ -6,6 +6,7 @@ for the partner of the one who asks, never for one that the request names.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -18,7 +19,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from collector.assets import TEMPLATES
+from collector.portal import words
 from store import sessions
+from store.accounts import Accounts
 from store.database import Database
 from store.errors import ConfigError, Unavailable
 from store.links import Links
@@ -77,6 +80,8 @@ class Portal:
         self.vault = Vault(settings.secret_key)
         self.links = Links(settings.secret_key)
         self.registry = registry
+        self.accounts = Accounts(settings.where)
+        self.looking = asyncio.Lock()  # one look at the accounts at a time
         self.writer = writer
         self.secure = not (settings.public_url or "").startswith("http://")
         self.cookie = "__Host-footfall" if self.secure else "footfall"
@@ -122,7 +127,7 @@ def number(n: int | float) -> str:
     return f"{n:,}".replace(",", "\u202f")
 
 
-FILTERS: dict[str, Callable[..., str]] = {"date": date, "moment": moment, "number": number}
+FILTERS: dict[str, Callable[..., str]] = {"date": date, "moment": moment, "number": number, **words.FILTERS}
 
 Handler = Callable[[Portal, Request], Awaitable[Response]]
 
@@ -208,6 +213,18 @@ def to_sign_in(request: Request) -> Response:
     wanted = request.scope["path"] + (f"?{request.url.query}" if request.url.query else "")
     then = f"?next={quote(wanted, safe='')}" if request.method == "GET" and wanted != "/" else ""
     return RedirectResponse(f"/sign-in{then}", 303, HEADERS)
+
+
+def is_proved(portal: Portal, request: Request) -> bool:
+    """Whether who asks gave their password lately enough for what finders of an open browser must not do."""
+    return sessions.is_proved(who(request).session, portal.now())
+
+
+def to_prove(request: Request) -> Response:
+    """Ask for the password first; then back to the page, or to the one whose form was sent."""
+    sent_from = urlsplit(request.headers.get("referer", ""))
+    back = request.scope["path"] if request.method in ("GET", "HEAD") else local_path(sent_from.path)
+    return RedirectResponse(f"/prove?next={quote(back, safe='')}", 303, HEADERS)
 
 
 def local_path(wanted: str) -> str:

@@ -41,7 +41,7 @@ def settle(connection: Connection) -> None:
                 _grant(connection, nature, table)
                 _wall(connection, nature, table, columns)
         raw.execute(f"grant usage, select on all sequences in schema log to {COLLECTOR}")
-        raw.execute(f"grant select on all sequences in schema log to {READER}")
+        raw.execute(f"grant select on all sequences in schema log to {READER}, {PORTAL}")
 
 
 def _tables(connection: Connection, nature: str) -> dict[str, set[str]]:
