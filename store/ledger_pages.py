@@ -15,7 +15,7 @@ from store.ledger import Attempt, Held
 from store.log import NO_END
 
 PAGE = 50
-LAST = "~"  # sorts after every id
+LAST = "z"  # sorts after every id, whatever the language that a server sorts by
 
 
 class Request(msgspec.Struct, frozen=True):

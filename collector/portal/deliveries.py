@@ -12,7 +12,7 @@ from starlette.responses import Response
 from collector.portal.apps import own_app
 from collector.portal.details import State, paused
 from collector.portal.frame import EDITORS, VIEWERS, NotFound, Page, Portal, read_form, see, who
-from collector.portal.reading import runs, stores
+from collector.portal.reading import given, runs, stores
 from collector.portal.words import OUTCOMES, reason
 from store import destinations, ledger, ledger_pages, log
 from store.accounts import Account
@@ -63,12 +63,12 @@ class Run(NamedTuple):
 async def show(portal: Portal, request: Request) -> Response:
     """GET /apps/{app_key}/deliveries"""
     app = await own_app(portal, request)
-    given, now = request.query_params, portal.now()
+    now = portal.now()
     courses = await destinations.courses(portal.registry, replaced=True, of=[app.app_key])
     names = {course.course_id: title(course) for course in courses}
-    wanted = given.get("destination") if given.get("destination") in names else None
-    outcome = given.get("outcome") if given.get("outcome") in OUTCOMES else None
-    run, before = given.get("run") or None, given.get("before") or ledger_pages.LAST
+    wanted = given(request, "destination") if given(request, "destination") in names else None
+    outcome = given(request, "outcome") if given(request, "outcome") in OUTCOMES else None
+    run, before = given(request, "run") or None, given(request, "before") or ledger_pages.LAST
     resumed = await resuming(portal, app)
     async with portal.looking:
         standing = await portal.accounts.look(now, [app.app_key])
@@ -97,12 +97,12 @@ async def show(portal: Portal, request: Request) -> Response:
         "names": names,
         "runs": await _by_run(portal, found[:PAGE]),
         "older": older({**filters, "before": found[PAGE - 1].attempt.batch_id}) if len(found) > PAGE else "",
-        "newest": older(filters) if given.get("before") else None,
+        "newest": older(filters) if given(request, "before") else None,
         "filters": filters,
         "outcomes": OUTCOMES,
         "parked": parked,
         "collected_anything": anything is not None,
-        "asked": given.get("done") == "asked",
+        "asked": given(request, "done") == "asked",
     }
     return portal.page(request, "deliveries.html", values)
 

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from collector.portal import details
 from collector.portal.apps import own_app
 from collector.portal.frame import EDITORS, NotFound, Page, Portal, is_proved, read_form, see, to_prove, who
+from collector.portal.words import sentence
 from store import destinations, proof
 from store.beginnings import beginning
 from store.destinations import MAIN, Change, Destination
@@ -76,7 +77,7 @@ async def save(portal: Portal, request: Request) -> Response:
             portal.writer, portal.vault, portal.now(), app.app_key, change, begins, name, actor
         )
     except ConfigError as error:
-        return await _form(portal, request, app, old, fields, f"{str(error)[:1].upper()}{str(error)[1:]}.")
+        return await _form(portal, request, app, old, fields, f"{sentence(str(error))}.")
     return see(f"/apps/{app.app_key}/details?done=saved#{name}")
 
 
@@ -142,7 +143,7 @@ async def test(portal: Portal, request: Request) -> Response:
     try:
         known = await _send(portal, d)
     except (ConfigError, Unavailable) as error:
-        values = {"error": f"{str(error)[:1].upper()}{str(error)[1:]}.", "error_at": d.name}
+        values = {"error": f"{sentence(str(error))}.", "error_at": d.name}
         return await details.page(portal, request, app, values, 422)
     return see(f"/apps/{app.app_key}/details?sent={quote(d.name)}&known={quote(known)}#{quote(d.name)}")
 
@@ -168,7 +169,7 @@ async def answer(portal: Portal, request: Request) -> Response:
         await proof.answer(portal.writer, portal.vault, portal.now(), d, fields.get("code", "")[:100])
     except ConfigError as error:
         said = str(error).partition("; send another")[0]
-        values: dict[str, Any] = {"error": f"{said[:1].upper()}{said[1:]}.", "error_at": d.name}
+        values: dict[str, Any] = {"error": f"{sentence(said)}.", "error_at": d.name}
         return await details.page(portal, request, app, values, 422)
     return see(f"/apps/{app.app_key}/details?done=proved#{quote(d.name)}")
 

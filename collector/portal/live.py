@@ -15,14 +15,13 @@ from starlette.responses import Response
 
 from collector.portal.apps import own_app
 from collector.portal.frame import OPERATORS, VIEWERS, Page, Portal, who
-from collector.portal.reading import Stores, stores
+from collector.portal.reading import Stores, given, stores
 from collector.portal.words import EVENTS, KINDS
 from store import destinations, log, looking
 from store.log import NO_END
 from store.looking import Found, Wanted
 from store.registry import App
 
-MOST_TEXT = 200
 REJECTIONS = 20
 FOLLOWED = 200  # events that one look at what is new takes
 
@@ -31,11 +30,10 @@ class Asked:
     """What the address asks for: a text, an event's name, and where to go on."""
 
     def __init__(self, request: Request) -> None:
-        given = request.query_params
-        self.text = given.get("q", "").strip()[:MOST_TEXT]
-        self.event = given.get("event", "") if given.get("event", "") in EVENTS else ""
-        self.before = _whole(given.get("before"), NO_END)
-        self.after = _whole(given.get("after"), 0)
+        self.text = given(request, "q")
+        self.event = given(request, "event") if given(request, "event") in EVENTS else ""
+        self.before = _whole(given(request, "before"), NO_END)
+        self.after = _whole(given(request, "after"), 0)
 
     @property
     def wanted(self) -> Wanted:
@@ -50,8 +48,8 @@ class Asked:
         return urlencode({name: value for name, value in values.items() if value not in ("", None)})
 
 
-def _whole(text: str | None, otherwise: int) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else otherwise
+def _whole(text: str, otherwise: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else otherwise
 
 
 async def show(portal: Portal, request: Request) -> Response:

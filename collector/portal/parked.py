@@ -9,7 +9,7 @@ from collector.portal.apps import own_app
 from collector.portal.deliveries import asked, older, title
 from collector.portal.event import json_text, stored
 from collector.portal.frame import EDITORS, VIEWERS, NotFound, Page, Portal, read_form, see, who
-from collector.portal.reading import stores
+from collector.portal.reading import given, stores
 from store import destinations, ledger_pages, looking
 from store.ledger_pages import PAGE
 from store.log import NO_END
@@ -22,10 +22,10 @@ async def show(portal: Portal, request: Request) -> Response:
     app = await own_app(portal, request)
     courses = await destinations.courses(portal.registry, replaced=True, of=[app.app_key])
     names = {course.course_id: title(course) for course in courses}
-    before = request.query_params.get("before", "")
+    before = given(request, "before")
     async with stores(portal, request) as opened:
         counted = await ledger_pages.parked_by_reason(opened.ledger, app.app_key) if opened.ledger else {}
-        chosen = request.query_params.get("destination") or next(iter(counted), "")
+        chosen = given(request, "destination") or next(iter(counted), "")
         held = []
         if opened.ledger is not None and chosen in counted:
             start = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else NO_END

@@ -23,6 +23,12 @@ class Stores(NamedTuple):
     ledger: Database | None
 
 
+def given(request: Request, name: str, most: int = 200) -> str:
+    """A text from the address; '' for one that is too long, or that no database would take."""
+    text = request.query_params.get(name, "").strip()
+    return text if len(text) <= most and text.isprintable() else ""
+
+
 @asynccontextmanager
 async def stores(portal: Portal, request: Request) -> AsyncIterator[Stores]:
     """Raises StoreUnavailable."""

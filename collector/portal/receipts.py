@@ -12,7 +12,7 @@ from starlette.responses import Response
 from collector.portal.apps import own_app
 from collector.portal.deliveries import older, title
 from collector.portal.frame import HEADERS, VIEWERS, NotFound, Page, Portal
-from collector.portal.reading import stores
+from collector.portal.reading import given, stores
 from store import destinations, ledger_pages
 from store.ledger_pages import LAST, PAGE
 from store.receipt import Document, Receipt, Signer
@@ -32,7 +32,7 @@ async def show(portal: Portal, request: Request) -> Response:
     app = await own_app(portal, request)
     courses = await destinations.courses(portal.registry, replaced=True, of=[app.app_key])
     names = {course.course_id: title(course) for course in courses}
-    before = request.query_params.get("before") or LAST
+    before = given(request, "before") or LAST
     async with stores(portal, request) as opened:
         found = (
             await ledger_pages.receipts(opened.ledger, app.app_key, names, before, PAGE + 1) if opened.ledger else []

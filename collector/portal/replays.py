@@ -14,6 +14,7 @@ from starlette.responses import Response
 from collector.portal.apps import own_app
 from collector.portal.frame import EDITORS, VIEWERS, Page, Portal, read_form, see, who
 from collector.portal.reading import stores
+from collector.portal.words import sentence
 from store import destinations, ledger, replaying
 from store.beginnings import moment, seq_at
 from store.destinations import Destination, Replay
@@ -43,7 +44,7 @@ async def show(portal: Portal, request: Request) -> Response:
         try:
             planned, _ = await _plan(portal, app, given)
         except ConfigError as wrong:
-            error = f"{str(wrong)[:1].upper()}{str(wrong)[1:]}."
+            error = f"{sentence(str(wrong))}."
     return await _page(portal, request, app, live, given, planned, error)
 
 
@@ -132,7 +133,7 @@ async def ask(portal: Portal, request: Request) -> Response:
         )
     except ConfigError as wrong:
         live = await destinations.active(portal.registry, [app.app_key])
-        said = f"{str(wrong)[:1].upper()}{str(wrong)[1:]}."
+        said = f"{sentence(str(wrong))}."
         return await _page(portal, request, app, live, fields, None, said)
     return see(f"/apps/{app.app_key}/deliveries/replays?done=asked")
 

@@ -61,6 +61,11 @@ def reason(code: str) -> str:
     return REASONS.get(code, code)
 
 
+def sentence(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def clock(at: int | None) -> str:
     """Epoch milliseconds to the second, with the zone."""
     return "never" if at is None else time.strftime("%-d %b %Y, %H:%M:%S UTC", time.gmtime(at / 1_000))
@@ -114,5 +119,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "size": size,
     "short": short,
     "reason": reason,
+    "sentence": sentence,
     "what": what,
 }
