@@ -21,6 +21,7 @@ from store.registry import App
 
 PAGE = 50
 SEARCHED = 20_000  # events that one search looks at
+TRIED = 4_000  # events whose id at a destination is made, to compare it
 BLOCKS = 40  # of the log, from which a share is estimated …
 BLOCK = 500  # … with so many events from each
 EXACT = BLOCKS * BLOCK  # events up to which it is counted exactly
@@ -154,7 +155,7 @@ async def by_sent_id(
 
 def _seq_of_sent(connection: Connection, app_key: str, wanted: str, ids_from: Sequence[str], before: int) -> int | None:
     makers = [ids.destination_message_ids(UUID(each)) for each in ids_from]
-    for seq, message_id in connection.execute(_RECENT_IDS, (app_key, before, SEARCHED)):
+    for seq, message_id in connection.execute(_RECENT_IDS, (app_key, before, TRIED)):
         plain = message_id.hex()
         if any(make(plain) == wanted for make in makers):
             return int(seq)
@@ -233,7 +234,7 @@ _AT_MOST = """/* looking.at_most */
       where app_key = ? and seq > ?
       order by seq
       limit ?
-    ) as some"""
+    ) as few"""
 
 _CARRYING = """/* looking.carrying */
     select count(*), count(partner_anonymous_id)

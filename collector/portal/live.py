@@ -55,7 +55,7 @@ def _whole(text: str, otherwise: int) -> int:
 async def show(portal: Portal, request: Request) -> Response:
     """GET /apps/{app_key}/live"""
     app, asked = await own_app(portal, request), Asked(request)
-    async with stores(portal, request) as opened:
+    async with stores(portal, request, with_ledger=False) as opened:
         settled = await log.settled(opened.log)
         found = await _find(portal, opened, app, asked, min(asked.before, settled + 1))
         rejected = await looking.rejections(opened.log, app.app_key, limit=REJECTIONS)
@@ -76,7 +76,7 @@ async def show(portal: Portal, request: Request) -> Response:
 async def news(portal: Portal, request: Request) -> Response:
     """GET /apps/{app_key}/live/news: the rows past `after`, for the script that follows along"""
     app, asked = await own_app(portal, request), Asked(request)
-    async with stores(portal, request) as opened:
+    async with stores(portal, request, with_ledger=False) as opened:
         settled = await log.settled(opened.log)
         found = Found([], None, 0, None)
         if settled > asked.after:

@@ -17,7 +17,7 @@ from store.database import Database, exists, open_reader
 
 
 class Stores(NamedTuple):
-    """`ledger` is None before the exporter's first run."""
+    """`ledger` is None before the exporter's first run, and for a page that has no need of it."""
 
     log: Database
     ledger: Database | None
@@ -30,13 +30,13 @@ def given(request: Request, name: str, most: int = 200) -> str:
 
 
 @asynccontextmanager
-async def stores(portal: Portal, request: Request) -> AsyncIterator[Stores]:
+async def stores(portal: Portal, request: Request, with_ledger: bool = True) -> AsyncIterator[Stores]:
     """Raises StoreUnavailable."""
     where, partner_key = portal.settings.where, who(request).partner_key
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(await open_reader(where, "log", partner_key))
         ledger = None
-        if exists(where, "ledger"):
+        if with_ledger and exists(where, "ledger"):
             ledger = await stack.enter_async_context(await open_reader(where, "ledger", partner_key))
         yield Stores(log, ledger)
 
