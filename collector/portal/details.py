@@ -13,7 +13,7 @@ from collector.portal.apps import own_app, own_apps
 from collector.portal.frame import EDITORS, VIEWERS, Page, Portal, moment, read_form, see, who
 from collector.portal.reading import Stores, stores
 from collector.portal.words import share, span
-from store import destinations, ledger, log, looking, proof, registry
+from store import description, destinations, ledger, log, looking, proof
 from store.destinations import Destination
 from store.errors import ConfigError
 from store.ledger import Cursor
@@ -152,7 +152,7 @@ async def describe(portal: Portal, request: Request) -> Response:
     name, listing_url = fields.get("name", ""), fields.get("listing_url", "")
     try:
         actor = who(request).person.email
-        await registry.describe_app(portal.writer, portal.now(), app.app_key, name, listing_url, actor)
+        await description.describe(portal.writer, portal.now(), app.app_key, name, listing_url, actor)
     except ConfigError as error:
         values = {"name": name, "listing_url": listing_url, "error": f"{error}.", "error_at": "app"}
         return await page(portal, request, app, values, 422)
