@@ -238,6 +238,8 @@ def test_a_replay_is_counted_first_then_asked_for_and_sent(visit: Visit) -> None
     page = visit.read(f"{DELIVERIES}/replays?{query}")
     assert "It would send 4 events" in page
     assert "1 more stay suppressed" in page
+    counted = query.replace("&new_ids=1", "")
+    assert "4 are older: Segment takes them again." in visit.read(f"{DELIVERIES}/replays?{counted}")
     assert len(visit.installation.landed()) == 4
     assert visit.post(f"{DELIVERIES}/replays", **window).headers["location"] == f"{DELIVERIES}/replays?done=asked"
     assert "begins with the next run" in visit.read(f"{DELIVERIES}/replays")
