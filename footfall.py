@@ -481,10 +481,10 @@ def app_verify(key: str, name: str, code: str | None, as_json: bool) -> None:
 
     Example: footfall app verify com.acme.charts
     """
-    from exporter import trial
     from store import destinations, proof
     from store.secrets import Vault
     from store.settings import load
+    from wire import trial
 
     settings = load()
     vault = Vault(settings.secret_key)
@@ -573,10 +573,10 @@ def replay(
 
     Example: footfall replay com.acme.charts --from 2026-02-01 --to 2026-02-03 --dry-run
     """
-    from exporter.replaying import plan
     from store import destinations
     from store.beginnings import moment, seq_at
     from store.log import NO_END
+    from store.replaying import plan
     from store.settings import load
 
     settings = load()
@@ -631,7 +631,7 @@ def event_show(message_id: str, as_json: bool) -> None:
 
     Example: footfall event show 99e491a1-d2c7-4b68-ab97-cc7c3497e011
     """
-    from exporter.fate import fate
+    from store.fate import fate
     from store.settings import load
 
     found = _run(fate(load().where, message_id))
@@ -654,7 +654,7 @@ def park_list(app_key: str | None, as_json: bool) -> None:
 
     Example: footfall park list --app com.acme.charts
     """
-    from exporter.parking import parked
+    from store.parking import parked
     from store.settings import load
 
     found = _run(parked(load().where, app_key))
@@ -674,7 +674,7 @@ def park_show(key: str, seq: int) -> None:
 
     Example: footfall park show com.acme.charts 4711
     """
-    from exporter.parking import stored
+    from store.parking import stored
     from store.settings import load
 
     found = _run(stored(load().where, key, seq))
@@ -682,8 +682,8 @@ def park_show(key: str, seq: int) -> None:
 
 
 def _park_action(action: Literal["release", "drop"], key: str, seqs: tuple[int, ...], every: bool, name: str) -> None:
-    from exporter.parking import parked
     from store import destinations
+    from store.parking import parked
     from store.settings import load
 
     if bool(seqs) == every:
@@ -748,7 +748,7 @@ def receipt_list(app_key: str | None, as_json: bool) -> None:
 
     Example: footfall receipt list --app com.acme.charts
     """
-    from exporter.receipt import Document
+    from store.receipt import Document
     from store.receipts import receipts
 
     async def work(db: Any) -> list[Document]:
@@ -770,7 +770,7 @@ def receipt_show(receipt_id: str) -> None:
 
     Example: footfall receipt show 019a5b1c-0000-7000-8000-000000000000
     """
-    from exporter.receipt import Receipt
+    from store.receipt import Receipt
     from store.receipts import receipts
 
     async def work(db: Any) -> list[Receipt]:
@@ -788,7 +788,7 @@ def receipt_key() -> None:
 
     Example: footfall receipt key
     """
-    from exporter.receipt import Signer
+    from store.receipt import Signer
     from store.secrets import Vault
     from store.settings import load
 
@@ -805,7 +805,7 @@ def receipt_check(file: Any, public_key: str, ids: Any, as_json: bool) -> None:
 
     Example: footfall receipt check receipt.json --key "$PUBLIC_KEY"
     """
-    from exporter.receipt import Receipt, check
+    from store.receipt import Receipt, check
 
     try:
         given = msgspec.json.decode(file.read(), type=Receipt)

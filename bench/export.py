@@ -19,10 +19,10 @@ from segment.analytics.client import Client
 
 from bench.figure import Figure
 from bench.stage import NOW_MS, WRITE_KEY, environment, fill_log, free_port, prepare, process
-from exporter.mapping import Mapper
 from store import destinations, log, registry
 from store.database import open_reader
 from store.settings import Settings
+from wire.mapping import Mapper
 
 PAIRS = 3
 EVENTS = 100_000

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from exporter.adapters import Forbidden, Guarded
 from store.endpoint import allowed
+from wire.adapters import Forbidden, Guarded
 
 NAME = "events.partner.example"
 HERE = allowed("127.0.0.0/8")

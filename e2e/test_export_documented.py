@@ -106,7 +106,7 @@ import sys
 from datetime import UTC, datetime
 import msgspec
 from segment.analytics.request import post
-from exporter import segment
+from wire import segment
 
 url, key, message = sys.argv[1], sys.argv[2], {"type": "track", "event": "A \u00e9", "userId": "ann"}
 segment.prepare(1)

@@ -66,4 +66,5 @@ def test_the_wheel_brings_no_tests_and_no_second_copy_of_the_pages(installed: Pa
         "journal",
         "selftest",
         "store",
+        "wire",
     }

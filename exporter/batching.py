@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from exporter.mapping import Mapped
 from store.entry import HOUR_MS
 from store.ledger import Fate, Parked, Passage
+from wire.mapping import Mapped
 
 MAX_BATCH_BYTES = 450_000
 MAX_BATCH_MESSAGES = 500

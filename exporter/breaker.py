@@ -13,6 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from store.ledger import Health
+from store.replaying import FORGOTTEN_MS
 
 IN_A_ROW = 5
 WINDOW = 20
@@ -21,7 +22,6 @@ MOSTLY = 0.7
 TRIPS = 10
 PATIENT_EVERY = 5  # trips; the tenth, once a day, is one of them, and so is the first after `footfall app resume`
 PAUSE_MS = 24 * 3_600_000
-FORGOTTEN_MS = 24 * 3_600_000  # after which Segment no longer knows a message id that it has seen
 
 
 def succeeded(health: Health, accepted_up_to: int) -> Health:

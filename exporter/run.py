@@ -20,19 +20,20 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from exporter import finding, segment
-from exporter.elsewhere import elsewhere
+from exporter import finding
 from exporter.finding import Backlog
-from exporter.mapping import Mapper
-from exporter.receipt import Signer, make_receipts
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_SECONDS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
 from store import ids, ledger, log, registry, runs
 from store.database import Database, exists, open_reader, open_writer
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.ledger import Cursor, Fate, Passage
+from store.receipt import Signer, make_receipts
 from store.secrets import Vault
 from store.settings import Settings
+from wire import segment
+from wire.elsewhere import elsewhere
+from wire.mapping import Mapper
 
 DAY_MS = 24 * 3_600_000
 

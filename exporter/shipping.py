@@ -17,13 +17,10 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from exporter import breaker, crash, segment
+from exporter import breaker, crash
 from exporter.batching import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, cut, passage
 from exporter.lanes import Lanes
-from exporter.mapping import Mapped, Mapper
-from exporter.receipt import digest
 from exporter.report import Report, Shipped, Voice
-from exporter.verdict import Reply, Verdict, judge, wait
 from store import ids, ledger, log
 from store.database import Database
 from store.destinations import Course
@@ -31,7 +28,11 @@ from store.entry import HOUR_MS
 from store.errors import StoreUnavailable
 from store.event import Event
 from store.ledger import Answer, Batch, Cursor, LeaseLost, Parked, Passage
+from store.receipt import digest
 from store.registry import App
+from wire import segment
+from wire.mapping import Mapped, Mapper
+from wire.verdict import Reply, Verdict, judge, wait
 
 _TESTED = os.environ.get("FOOTFALL_TEST_LEASE_SECONDS") if os.environ.get("FOOTFALL_TEST") == "1" else None
 LANES = 16
@@ -48,7 +49,7 @@ REFUSED_IN_A_ROW = 3  # single events refused with nothing accepted between: the
 
 
 class Send(Protocol):
-    """One request; see exporter/segment.py."""
+    """One request; see wire/segment.py."""
 
     def __call__(
         self, host: str, write_key: str, messages: Sequence[bytes], attempt: int, seconds: float = ..., /

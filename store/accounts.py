@@ -6,7 +6,7 @@ sum that seems to be off is counted from the ground before it is told; the docto
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -70,17 +70,21 @@ class Accounts:
         self._heads: dict[str, int] = {}  # … and is not newer than these
         self._kept: dict[Keys, Kept] = {}
 
-    async def look(self, now: int) -> Standing:
-        """Raises StoreUnavailable when a database cannot be read."""
+    async def look(self, now: int, of: Collection[str] | None = None) -> Standing:
+        """At everything, or at some apps. Raises StoreUnavailable when a database cannot be read."""
         async with instant(self._where) as (registry_db, ledger_db, log_db, settled):
-            live = await destinations.active(registry_db)
-            cursors = await ledger.cursors(ledger_db) if ledger_db else {}
-            parked = await _parked(ledger_db) if ledger_db else {}
-            attempts = await _attempts(ledger_db, now - DAY_MS) if ledger_db else {}
-            self._heads |= await log.heads(log_db, self._looked, settled)
-            self._looked = settled
+            live = await destinations.active(registry_db, of)
+            cursors = await _cursors(ledger_db, live, of) if ledger_db else {}
+            parked = await _parked(ledger_db, of) if ledger_db else {}
+            attempts = await _attempts(ledger_db, now - DAY_MS, of) if ledger_db else {}
+            if of is None:
+                self._heads |= await log.heads(log_db, self._looked, settled)
+                self._looked = settled
+            else:
+                self._heads |= await log.heads_of(log_db, of, settled)
             look = _Look(ledger_db, log_db, cursors, parked, self._heads, await removal.removed_up_to(log_db))
-            before, self._kept = self._kept, {}
+            before = self._kept
+            self._kept = {} if of is None else {keys: kept for keys, kept in before.items() if keys[0] not in of}
             accounts = []
             for d in live:
                 keys = d.app_key, d.destination_id
@@ -150,31 +154,36 @@ class _Look(msgspec.Struct, frozen=True):
         return await self._between(app_key, start, head) + await removal.removed_after(self.log_db, app_key, start)
 
 
-async def _parked(db: Database) -> dict[Keys, int]:
-    rows = await db.all(
-        """/* accounts.parked */
-        select app_key, destination_id, count(*)
-        from parked
-        group by app_key, destination_id"""
-    )
+async def _cursors(db: Database, live: Iterable[Destination], of: Collection[str] | None) -> dict[Keys, Cursor]:
+    if of is None:
+        return await ledger.cursors(db)
+    return await ledger.some_cursors(db, [(d.app_key, d.destination_id) for d in live])
+
+
+async def _parked(db: Database, of: Collection[str] | None) -> dict[Keys, int]:
+    sql = "/* accounts.parked */ select app_key, destination_id, count(*) from parked"
+    rows = await db.each(sql, "app_key", of, "group by app_key, destination_id")
     return {(app_key, course_id): n for app_key, course_id, n in rows}
 
 
-async def _attempts(db: Database, since: int) -> dict[Keys, dict[str, int]]:
+async def _attempts(db: Database, since: int, of: Collection[str] | None) -> dict[Keys, dict[str, int]]:
     """By course and outcome, through the index of each course's newest."""
-    rows = await db.all(
-        """/* accounts.attempts */
-        select cursors.app_key, cursors.destination_id, outcome, count(*)
-        from cursors
-        cross join batches
-          on batches.app_key = cursors.app_key and batches.destination_id = cursors.destination_id and opened_at >= ?
-        group by cursors.app_key, cursors.destination_id, outcome""",
-        (since,),
-    )
+    rows = []
+    for app_key in [None] if of is None else sorted(of):
+        rows += await db.all(_ATTEMPTS, (since, app_key, app_key))
     found: dict[Keys, dict[str, int]] = {}
     for app_key, course_id, outcome, n in rows:
         found.setdefault((app_key, course_id), {})[outcome] = n
     return found
+
+
+_ATTEMPTS = """/* accounts.attempts */
+    select cursors.app_key, cursors.destination_id, outcome, count(*)
+    from cursors
+    cross join batches
+      on batches.app_key = cursors.app_key and batches.destination_id = cursors.destination_id and opened_at >= ?
+    where cast(? as text) is null or cursors.app_key = ?
+    group by cursors.app_key, cursors.destination_id, outcome"""
 
 
 async def _last_success(db: Database, keys: Keys) -> int | None:

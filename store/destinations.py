@@ -113,6 +113,19 @@ async def destination(db: Database, app_key: str, name: str = MAIN) -> Destinati
     return next((found for found in await active(db, [app_key]) if found.name == name), None)
 
 
+async def with_key_of(db: Database, d: Destination) -> list[Destination]:
+    """Those that take live events with the same write key, whosever they are; this one is among them."""
+    rows = await db.all(
+        f"""/* destinations.with_key */
+        select {_COLUMNS}
+        from destinations
+        where write_key_fingerprint = ? and active = 1""",  # noqa: S608 - our own column names
+        (d.write_key_fingerprint,),
+    )
+    names = Destination.__struct_fields__
+    return [msgspec.convert(dict(zip(names, row, strict=True)), Destination, strict=False) for row in rows]
+
+
 def same_key(d: Destination, live: Iterable[Destination]) -> list[str]:
     """Where else this write key is in use: the other apps, and the app's other destinations as `app/name`."""
     others = [o for o in live if o.write_key_fingerprint == d.write_key_fingerprint]
@@ -317,6 +330,20 @@ async def ask(
         await registry.audit(
             db, now, f"park.{action}" if action != "resume" else action, app_key, f"{len(seqs)}", actor
         )
+
+
+async def asked(db: Database, app_key: str, limit: int = 1_000) -> list[Intent]:
+    """The newest of what was asked for one app, the newest first; the ledger knows what was done."""
+    rows = await db.all(
+        """/* destinations.asked */
+        select intent_id, app_key, destination_id, action, seq
+        from intents
+        where app_key = ?
+        order by intent_id desc
+        limit ?""",
+        (app_key, limit),
+    )
+    return [Intent(*row) for row in rows]
 
 
 async def intents(db: Database) -> list[Intent]:

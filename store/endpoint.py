@@ -1,7 +1,7 @@
 """What a destination's own address may be: the rules for its URL, and for every network address that its name leads to.
 
 A partner's text decides where this machine connects to, so the URL alone says nothing: names are resolved, and each
-address is judged by the one that connects (exporter/elsewhere.py). Addresses that hold another one within are judged
+address is judged by the one that connects (wire/elsewhere.py). Addresses that hold another one within are judged
 by it or refused, and whatever is not known to be public is refused.
 """
 

@@ -31,6 +31,11 @@ def is_uuid(text: str) -> bool:
     return _UUID.match(text) is not None
 
 
+def canonical(text: str) -> str:
+    """A UUID's text in its usual form."""
+    return str(uuid.UUID(text))
+
+
 def message_id(text: str, app_key: str) -> tuple[bytes, str | None]:
     """16 bytes that stand for a sender's message id within one app, and the text itself when they do not say it."""
     if is_uuid(text):

@@ -264,7 +264,7 @@ async def counts(db: Database, app_key: str, after: int, up_to: int) -> list[tup
 
 class Window(NamedTuple):
     """What lies between two seqs: how many events, how many of them suppressed, characters of details, and how many
-    were received before a moment."""
+    of the others were received before a moment."""
 
     events: int
     suppressed: int
@@ -276,7 +276,7 @@ async def window(db: Database, app_key: str, after: int, up_to: int, moment: int
     row = await db.one(
         """/* log.window */
         select count(*), count(suppressed), coalesce(sum(length(details)), 0),
-          coalesce(sum(case when received_at < ? then 1 else 0 end), 0)
+          coalesce(sum(case when received_at < ? and suppressed is null then 1 else 0 end), 0)
         from events
         where app_key = ? and seq > ? and seq <= ?""",
         (moment, app_key, after, up_to),

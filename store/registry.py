@@ -31,6 +31,7 @@ class App(msgspec.Struct, frozen=True):
     name: str
     guid: str
     ingest_key: str
+    listing_url: str = ""
 
 
 class Partner(msgspec.Struct, frozen=True):
@@ -154,7 +155,7 @@ async def apps(db: Database, of: Collection[str] | None = None) -> list[App]:
 
 
 _APPS = """/* registry.apps */
-    select app_key, apps.partner_key, partner_id, plugin_id, apps.name, guid, ingest_key
+    select app_key, apps.partner_key, partner_id, plugin_id, apps.name, guid, ingest_key, listing_url
     from apps join partners on partners.partner_key = apps.partner_key"""
 
 

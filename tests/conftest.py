@@ -236,7 +236,7 @@ def iso(offset_ms: int = 0) -> str:
 @pytest.fixture
 def installation(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
     """What the exporter's tests run on. Its waits keep their number and order, and take a thousandth of the time."""
-    monkeypatch.setattr("exporter.verdict.BASE_SECONDS", 0.0005)
+    monkeypatch.setattr("wire.verdict.BASE_SECONDS", 0.0005)
     return Installation(stores, tmp_path)
 
 

@@ -21,14 +21,11 @@ import msgspec
 from engines import Stores, environment, look
 from starlette.testclient import TestClient
 
-from exporter import parking
 from exporter.fake_segment.app import create_app
 from exporter.report import Report, Voice
 from exporter.run import run_once
-from exporter.segment import ANSWER_SECONDS
 from exporter.shipping import Send
-from exporter.verdict import Reply, retry_after
-from store import balance, destinations, log, registry
+from store import balance, destinations, log, parking, registry
 from store.database import Database, Server, Where, open_reader, open_writer
 from store.destinations import Change, Destination
 from store.entry import Entry
@@ -36,6 +33,8 @@ from store.event import Details, Event, encode_details
 from store.registry import App
 from store.secrets import Vault
 from store.settings import Settings
+from wire.segment import ANSWER_SECONDS
+from wire.verdict import Reply, retry_after
 
 OWNER, STRANGER = "com.owner.charts", "com.stranger.notes"
 KEYS = {OWNER: "WRITEKEYOFTHEOWNERSCHARTS0000001", STRANGER: "WRITEKEYOFTHESTRANGERSNOTES00003"}

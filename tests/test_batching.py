@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from shipping_cast import a_destination, an_app, an_event
 
 from exporter.batching import cut, passage
-from exporter.mapping import Mapped, Mapper
 from store.errors import Refused
 from store.event import Details
 from store.ledger import Fate, Parked
+from wire.mapping import Mapped, Mapper
 
 HOUR = 492_012  # since 1970, of the cast's noon
 KEY = "WRITEKEYOFTHEOWNERSCHARTS0000001"

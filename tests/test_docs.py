@@ -19,12 +19,12 @@ from shipping_cast import a_destination
 
 from collector.directory import Directory
 from collector.doors.listing import Facts, Judge
-from exporter.mapping import Mapper
 from store import registry
 from store.database import open_writer
 from store.event import Details, Event
 from store.registry import App
 from store.secrets import Vault
+from wire.mapping import Mapper
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -85,7 +85,7 @@ def test_nothing_is_called_delivered(page: Path) -> None:
 
 @each_page
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
-    for name in re.findall(r"`((?:collector|exporter|store|tests|e2e)/[\w/]+\.py)", page.read_text()):
+    for name in re.findall(r"`((?:collector|exporter|store|wire|tests|e2e)/[\w/]+\.py)", page.read_text()):
         assert (ROOT / name).exists(), name
 
 

@@ -51,7 +51,7 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
 
 
 def test_every_switch_for_tests_is_documented_as_one() -> None:
-    sources = [path for folder in ("collector", "exporter", "store") for path in (ROOT / folder).rglob("*.py")]
+    sources = [path for folder in ("collector", "exporter", "store", "wire") for path in (ROOT / folder).rglob("*.py")]
     used = {name for path in sources for name in re.findall(r"FOOTFALL_TEST_[A-Z_]+", path.read_text())}
     missing = {name for name in used if f"`{name}`" not in page("settings")}
     assert missing == set()
@@ -99,7 +99,7 @@ def test_the_metrics_and_their_page_agree(doors: Doors) -> None:
 
 
 def test_every_line_of_the_logs_is_documented() -> None:
-    files = [path for folder in ("collector", "exporter") for path in (ROOT / folder).rglob("*.py")]
+    files = [path for folder in ("collector", "exporter", "wire") for path in (ROOT / folder).rglob("*.py")]
     sources = [path.read_text() for path in (*files, ROOT / "footfall.py")]
     said = {event for text in sources for event in re.findall(r"\.(?:note|complain)\(\s*\"([^\"]+)\"", text)}
     assert {"run began", "collector began"} <= said

@@ -10,8 +10,8 @@ import requests
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from exporter import segment
-from exporter.verdict import EXCERPT, judge
+from wire import segment
+from wire.verdict import EXCERPT, judge
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=8, max_size=40).map(str.strip)
 ECHOES: dict[str, Callable[[str], str]] = {

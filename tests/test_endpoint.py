@@ -11,11 +11,11 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import segment
-from exporter.adapters import Forbidden, Guarded
-from exporter.elsewhere import Elsewhere
-from exporter.verdict import Reply, judge
 from store.endpoint import Allowed, allowed, checked, not_public, refusal
+from wire import segment
+from wire.adapters import Forbidden, Guarded
+from wire.elsewhere import Elsewhere
+from wire.verdict import Reply, judge
 
 NOBODY = Allowed()
 HOUSE = allowed("localhost:8001, 127.0.0.1:8001,[::1]:8001, Proxy.Example ,proxy.example:8443,10.1.0.0/16,fd00::/8")

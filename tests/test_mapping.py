@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from segment.analytics import Client
 from shipping_cast import ACCOUNT, NOON, VIEW, VISITOR, a_destination, an_app, an_event
 
-from exporter.mapping import MAX_MESSAGE_BYTES, Mapped, Mapper, library_size
 from store.destinations import Destination
 from store.event import Details, Event
 from store.registry import App
+from wire.mapping import MAX_MESSAGE_BYTES, Mapped, Mapper, library_size
 
 GOLDEN = Path(__file__).parent / "golden"
 LIBRARY = {"name": "analytics-python", "version": "2.4.0"}

@@ -12,10 +12,10 @@ from engines import Stores
 from shipping_cast import OWNER, SECRET_KEY, Installation
 
 import footfall
-from exporter.receipt import BEGINNING, Document, Receipt, Signer, chained, check
-from exporter.verdict import Reply
 from store.errors import ConfigError
+from store.receipt import BEGINNING, Document, Receipt, Signer, chained, check
 from store.secrets import Vault
+from wire.verdict import Reply
 
 SIGNER = Signer(Vault(SECRET_KEY).receipt_seed)
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from shipping_cast import ACCOUNT, KEYS, OWNER, STRANGER, Installation, an_event
 
-from exporter.verdict import Reply
 from store.event import Details
+from wire.verdict import Reply
 
 
 def test_everything_that_is_pending_lands_once_in_order_under_its_own_key(installation: Installation) -> None:

@@ -26,10 +26,10 @@ from hypothesis.stateful import (
 from shipping_cast import KEYS, OWNER, STRANGER, Installation, an_event
 
 from exporter import crash
-from exporter.verdict import Reply
 from store.database import exists
 from store.destinations import Action
 from store.event import Details
+from wire.verdict import Reply
 
 apps = st.sampled_from([OWNER, STRANGER])
 GOOD, TOO_LARGE = an_event(), an_event(details=Details(url="https://market.example/", title="x" * 33_000))
@@ -190,7 +190,7 @@ class Conservation(RuleBasedStateMachine):
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exporter.verdict.BASE_SECONDS", 0.0005)
+    monkeypatch.setattr("wire.verdict.BASE_SECONDS", 0.0005)
 
 
 def test_whatever_happens_every_event_has_one_fate(stores: Stores) -> None:

@@ -5,8 +5,8 @@ import time
 import pytest
 from shipping_cast import KEYS, OWNER, STRANGER, Installation, an_event
 
-from exporter.verdict import Reply
 from store.event import Details
+from wire.verdict import Reply
 
 # --- refused for what it holds
 

@@ -11,10 +11,10 @@ from engines import every_byte, look
 from shipping_cast import KEYS, OWNER, STRANGER, VISITOR, Installation, an_event
 
 from exporter.run import run_once
-from exporter.verdict import Reply
 from store.database import exists
 from store.errors import ConfigError, StoreUnavailable
 from store.event import Details
+from wire.verdict import Reply
 
 # --- leases, order, ends
 
@@ -308,7 +308,7 @@ def test_a_failing_destination_is_left_for_later_soon_after_all_others_are_done(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("exporter.shipping.GRACE_SECONDS", 0.0)
-    monkeypatch.setattr("exporter.verdict.BASE_SECONDS", 60.0)
+    monkeypatch.setattr("wire.verdict.BASE_SECONDS", 60.0)
     installation.views(2)
     installation.fault(status=503, times="always")
     report = installation.export()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.verdict import Reply, judge, retry_after, wait
+from wire.verdict import Reply, judge, retry_after, wait
 
 SUCCESS = '{"success": true}'
 RETRIED = {408, 410, 429, 460} | (set(range(500, 600)) - {501, 505})

@@ -18,8 +18,8 @@ async def own_apps(portal: Portal, request: Request) -> list[App]:
 
 async def own_app(portal: Portal, request: Request) -> App:
     """The app in the path. Raises NotFound when there is none, or it is another partner's."""
-    partner_key = who(request).partner_key
-    for app in await registry.apps(portal.registry, [request.path_params["app_key"]]):
+    partner_key, app_key = who(request).partner_key, request.path_params["app_key"]
+    for app in await registry.apps(portal.registry, [app_key]) if app_key.isprintable() else ():
         if partner_key in (None, app.partner_key):
             return app
     raise NotFound

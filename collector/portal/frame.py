@@ -6,6 +6,7 @@ for the partner of the one who asks, never for one that the request names.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -19,7 +20,9 @@ from starlette.routing import Route
 
 import journal
 from collector.assets import TEMPLATES
+from collector.portal import words
 from store import sessions
+from store.accounts import Accounts
 from store.database import Database
 from store.errors import ConfigError, Unavailable
 from store.links import Links
@@ -88,6 +91,8 @@ class Portal:
         self.links = Links(settings.secret_key)
         self.tickets = Tickets(settings.secret_key)
         self.registry = registry
+        self.accounts = Accounts(settings.where)
+        self.looking = asyncio.Lock()  # one look at the accounts at a time
         self.writer = writer
         self.secure = not (settings.public_url or "").startswith("http://")
         self.cookie = "__Host-footfall" if self.secure else "footfall"
@@ -133,7 +138,7 @@ def number(n: int | float) -> str:
     return f"{n:,}".replace(",", "\u202f")
 
 
-FILTERS: dict[str, Callable[..., str]] = {"date": date, "moment": moment, "number": number}
+FILTERS: dict[str, Callable[..., str]] = {"date": date, "moment": moment, "number": number, **words.FILTERS}
 
 Handler = Callable[[Portal, Request], Awaitable[Response]]
 

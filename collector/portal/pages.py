@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from collector.portal import account, apps, audit, operator, people, sign_in, tokens
+from collector.portal import (
+    account,
+    apps,
+    audit,
+    deliveries,
+    destination,
+    details,
+    event,
+    live,
+    operator,
+    parked,
+    people,
+    receipts,
+    replays,
+    sign_in,
+    tokens,
+)
 from collector.portal.frame import Page
 
 PAGES: list[Page] = [
@@ -13,4 +29,12 @@ PAGES: list[Page] = [
     *tokens.PAGES,
     *operator.PAGES,
     *audit.PAGES,
+    *details.PAGES,
+    *destination.PAGES,
+    *live.PAGES,
+    *event.PAGES,
+    *deliveries.PAGES,
+    *parked.PAGES,
+    *replays.PAGES,
+    *receipts.PAGES,
 ]

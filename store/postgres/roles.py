@@ -121,7 +121,7 @@ def _of_schemas(connection: Connection) -> Iterator[Right]:
     for (name,) in connection.raw.execute(_SEQUENCES).fetchall():
         yield Right(COLLECTOR, "usage", "sequence", f"log.{name}")
         yield Right(COLLECTOR, "select", "sequence", f"log.{name}")
-        yield Right(READER, "select", "sequence", f"log.{name}")
+        yield from (Right(role, "select", "sequence", f"log.{name}") for role in (READER, PORTAL))
 
 
 def _of_table(table: Table) -> Iterator[Right]:

@@ -13,14 +13,14 @@ from urllib.parse import quote
 import msgspec
 import requests
 
-from exporter import segment
-from exporter.adapters import Bounded
-from exporter.elsewhere import elsewhere
-from exporter.mapping import LIBRARY
-from exporter.verdict import judge
 from store.destinations import Destination
 from store.errors import ConfigError, Unavailable
 from store.settings import SEGMENT_EU, SEGMENT_US, Settings
+from wire import segment
+from wire.adapters import Bounded
+from wire.elsewhere import elsewhere
+from wire.mapping import LIBRARY
+from wire.verdict import judge
 
 EVENT = "Connection test"
 VISITOR = "connection-test"  # Segment wants somebody to have done it

@@ -19,6 +19,7 @@ from msgspec import Struct
 from store.destinations import Destination
 from store.errors import Refused
 from store.event import Details, Event
+from store.fate import withheld
 from store.ids import destination_message_ids
 from store.registry import App
 
@@ -132,17 +133,6 @@ class Mapper:
             event=name,
             message_id=message_id,
         )
-
-
-def withheld(event: Event, app: App, destination: Destination) -> str:
-    """Why a destination may not get an event; '' when it may."""
-    if event.suppressed:
-        return event.suppressed
-    if event.partner_key != app.partner_key:
-        return "partner_changed"  # collected for another partner: no byte of it is this one's
-    if event.name == "uninstall" and not destination.uninstalls:
-        return "not_asked_for"
-    return ""
 
 
 def library_size(wire: bytes) -> int:

@@ -24,10 +24,10 @@ import urllib3
 from segment.analytics import request as library
 from segment.analytics.version import VERSION
 
-from exporter.adapters import ANSWER_SECONDS, Bounded, Forbidden
-from exporter.mapping import LIBRARY
-from exporter.verdict import Reply, retry_after
 from store.errors import ConfigError
+from wire.adapters import ANSWER_SECONDS, Bounded, Forbidden
+from wire.mapping import LIBRARY
+from wire.verdict import Reply, retry_after
 
 CONNECT_SECONDS = 10.0  # and, again, to get the body out
 

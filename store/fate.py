@@ -9,8 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from exporter.mapping import withheld
-from store import destinations, ids, ledger, log, registry
+from store import destinations, ids, ledger, ledger_pages, log, registry
 from store.database import Database, Where, exists, open_reader
 from store.destinations import Course, Destination
 from store.errors import ConfigError
@@ -65,6 +64,17 @@ def _said(attempt: Attempt) -> str:
     return f"{_at(attempt.opened_at)} batch {attempt.batch_id}: {attempt.outcome}, {answer}{took}{detail}{again}"
 
 
+def withheld(event: Event, app: App, destination: Destination) -> str:
+    """Why a destination may not get an event; '' when it may."""
+    if event.suppressed:
+        return event.suppressed
+    if event.partner_key != app.partner_key:
+        return "partner_changed"  # collected for another partner: no byte of it is this one's
+    if event.name == "uninstall" and not destination.uninstalls:
+        return "not_asked_for"
+    return ""
+
+
 async def fate(where: Where, text: str) -> Fate:
     """Of the event that its sender gave this message id. Raises ConfigError when no event has it."""
     async with AsyncExitStack() as stack:
@@ -76,27 +86,25 @@ async def fate(where: Where, text: str) -> Fate:
         for app in await registry.apps(registry_db):
             event = await log.find(log_db, app.app_key, ids.message_id(text, app.app_key)[0])
             if event is not None:
-                ways = await _ways(registry_db, ledger_db, app, event)
+                told = await ways(registry_db, ledger_db, app, event)
                 door = "browser's door" if event.source == "browser" else "back end's door"
-                return Fate(app.app_key, text, event.name, door, event.seq, event.received_at, event.occurred_at, ways)
+                return Fate(app.app_key, text, event.name, door, event.seq, event.received_at, event.occurred_at, told)
     raise ConfigError(f"no stored event has the message id {text}; if it was refused, the rejections say why")
 
 
-async def _ways(registry_db: Database, ledger_db: Database | None, app: App, event: Event) -> list[Way]:
-    cursors = await ledger.cursors(ledger_db) if ledger_db else {}
-    parked = (
-        {held.destination_id: held for held in await ledger.parked(ledger_db, app.app_key) if held.seq == event.seq}
-        if ledger_db
-        else {}
-    )
-    ways = []
-    for course in await destinations.courses(registry_db, replaced=True):
-        if course.app_key != app.app_key:
-            continue
-        attempts = await ledger.attempts(ledger_db, app.app_key, course.course_id, event.seq) if ledger_db else []
-        cursor = cursors.get((app.app_key, course.course_id))
-        ways.append(_way(app, event, course, cursor, parked.get(course.course_id), attempts))
-    return ways
+async def ways(registry_db: Database, ledger_db: Database | None, app: App, event: Event) -> list[Way]:
+    """One event's way to every destination that the app has or had, and in every replay."""
+    found = await destinations.courses(registry_db, replaced=True, of=[app.app_key])
+    keys = [(app.app_key, course.course_id) for course in found]
+    cursors = await ledger.some_cursors(ledger_db, keys) if ledger_db else {}
+    told = []
+    for course in found:
+        keep, attempts = None, list[Attempt]()
+        if ledger_db is not None:
+            keep = await ledger_pages.held(ledger_db, app.app_key, course.course_id, event.seq)
+            attempts = await ledger.attempts(ledger_db, app.app_key, course.course_id, event.seq)
+        told.append(_way(app, event, course, cursors.get((app.app_key, course.course_id)), keep, attempts))
+    return told
 
 
 def _way(

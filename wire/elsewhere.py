@@ -1,6 +1,6 @@
 """Destinations that are not Segment: whatever takes the same requests at an address that the partner gave.
 
-The same request leaves on another way, one that connects to checked addresses alone (exporter/adapters.py).
+The same request leaves on another way, one that connects to checked addresses alone (wire/adapters.py).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from functools import lru_cache
 
 import msgspec
 
-from exporter import segment
-from exporter.adapters import ANSWER_SECONDS, Guarded, Resolve
-from exporter.verdict import Reply
 from store.endpoint import Allowed
+from wire import segment
+from wire.adapters import ANSWER_SECONDS, Guarded, Resolve
+from wire.verdict import Reply
 
 HOSTS = 64  # whose connections are kept
 CONNECTIONS = 20  # to each; as many as there are lanes

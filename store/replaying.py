@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from exporter.breaker import FORGOTTEN_MS
 from store import log
 from store.database import Where, open_reader
 
+FORGOTTEN_MS = 24 * 3_600_000  # after which Segment no longer knows a message id that it has seen
 MESSAGE_BYTES = 500  # what a message holds beside an event's details, about
 
 
@@ -29,7 +29,7 @@ class Plan(msgspec.Struct, frozen=True):
         told = [f"{self.app}: {sent} events again, about {self.bytes / 1e6:.1f} MB; {self.suppressed} stay suppressed"]
         if self.new_ids:
             return [*told, "under new ids: where the first copies arrived, there will certainly be second ones"]
-        recent = self.events - self.older
+        recent = sent - self.older
         if recent:
             told.append(f"{recent} are younger than 24 h: of those Segment drops the ones that it has")
         if self.older:

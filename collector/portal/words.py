@@ -1,0 +1,124 @@
+"""How the pages say what is stored: names of events, fates and reasons, spans of time and sizes. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from store.event import Event
+
+EVENTS = {
+    "page_view": "Page view",
+    "tab_click": "Tab",
+    "cta_click": "Call to action",
+    "app_request": "App request",
+    "install": "Install",
+    "uninstall": "Uninstall",
+}
+KINDS = {
+    "page_view": "view",
+    "tab_click": "tab",
+    "cta_click": "cta",
+    "app_request": "request",
+    "install": "install",
+    "uninstall": "uninstall",
+}
+FATES = {
+    "accepted": "Accepted by Segment",
+    "pending": "Pending",
+    "parked": "Parked",
+    "suppressed": "Suppressed",
+    "expired": "Expired",
+    "not owed": "Not for this destination",
+}
+OUTCOMES = {
+    "accepted": "accepted",
+    "refused": "refused",
+    "deferred": "put off",
+    "ambiguous": "answer lost",
+    "open": "under way",
+}
+REASONS = {
+    "consent": "the visitor did not agree to share it with partners",
+    "gpc": "the visitor's browser sends Global Privacy Control",
+    "bot": "it comes from a program that says so",
+    "erased": "the visitor's data was erased",
+    "dropped": "somebody dropped it",
+    "not_asked_for": "uninstalls are not asked for",
+    "partner_changed": "it was collected for another partner",
+    "retention": "it grew older than events are kept",
+    "too_large": "it is larger than Segment takes",
+    "unmappable": "it cannot be made into a message",
+    "unknown_event": "no partner knows an event of this name",
+    "no_visitor": "nobody is named who did it",
+    "refused": "Segment refused it",
+}
+
+
+def reason(code: str) -> str:
+    """Why an event is not sent; one that has no words here stands for itself."""
+    return REASONS.get(code, code)
+
+
+def sentence(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
+def clock(at: int | None) -> str:
+    """Epoch milliseconds to the second, with the zone."""
+    return "never" if at is None else time.strftime("%-d %b %Y, %H:%M:%S UTC", time.gmtime(at / 1_000))
+
+
+def span(milliseconds: int) -> str:
+    """A length of time as people say it: its two largest units at most."""
+    seconds = max(0, milliseconds) // 1_000
+    if seconds < 60:
+        return f"{seconds} s"
+    days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
+    parts = [f"{n} {unit}" for n, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if n]
+    return " ".join(parts[:2])
+
+
+def size(n: int) -> str:
+    """Bytes in decimal units."""
+    if n < 1_000:
+        return f"{n} B"
+    return f"{n / 1_000:.1f} kB" if n < 1_000_000 else f"{n / 1_000_000:.1f} MB"
+
+
+def short(text: str | None, keep: int = 8) -> str:
+    """The beginning of an id, enough to tell two apart."""
+    return "" if not text else text if len(text) <= keep + 1 else f"{text[:keep]}…"
+
+
+def what(event: Event) -> str:
+    """What was seen or pressed, in one line."""
+    details = event.details
+    if details is None:
+        return "its details cannot be read"
+    return details.label or details.title or details.target or details.url or ""
+
+
+def share(part: int, whole: int) -> str:
+    """As a percentage; never 0 % for something nor 100 % for less than all."""
+    if not whole:
+        return "none"
+    percent = 100 * part / whole
+    if 0 < percent < 1:
+        return "under 1\u202f%"
+    if 99 < percent < 100:
+        return "over 99\u202f%"
+    return f"{percent:.0f}\u202f%"
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "clock": clock,
+    "span": span,
+    "size": size,
+    "short": short,
+    "reason": reason,
+    "sentence": sentence,
+    "what": what,
+}
