@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET_KEY, SITE, view
+from wire.verdict import Reply
 from shipping_cast import KEYS, OWNER, STRANGER, Silence
 from sql_schema import every_step, tables
 from sql_texts import texts
@@ -22,7 +23,6 @@ from test_postgres_roles import APPS, fill, opens, refused, seen, user
 from collector.app import Collector
 from exporter.fake_segment.app import create_app
 from exporter.run import run_once
-from exporter.verdict import Reply
 from selftest.citus import Citus
 from selftest.cluster import Databases
 from store import balance, destinations, log, registry

@@ -51,6 +51,11 @@ def person(of: Things) -> dict[str, str]:
     return {"person_id": of.person}
 
 
+def app(of: Things) -> dict[str, str]:
+    return {"app_key": of.app or "com.nobody", "seq": "1", "receipt_id": UNKNOWN}
+
+
+KEY = {"destination": "main", "segment_write_key": "K" * 32, "region": "us", "profile": "mpac", "start": "now"}
 PASSWORDS = {"old": PASSWORD, "new": NEW_PASSWORD}
 INVITED = {"email": "new@new.example", "role": "viewer"}
 ASKS: dict[tuple[str, str], Ask] = {
@@ -85,6 +90,24 @@ ASKS: dict[tuple[str, str], Ask] = {
     ("GET", "/tokens"): Ask(),
     ("POST", "/tokens"): Ask(200, form=lambda of: {"name": "new", "app": of.app, "days": "30"}),
     ("POST", "/tokens/{token_id}/revoke"): Ask(303, lambda of: {"token_id": of.token}),
+    ("GET", "/apps/{app_key}/details"): Ask(200, app),
+    ("POST", "/apps/{app_key}/details"): Ask(303, app, lambda of: {"name": "New", "listing_url": ""}),
+    ("GET", "/apps/{app_key}/details/destination"): Ask(200, app),
+    ("POST", "/apps/{app_key}/details/destination"): Ask(303, app, lambda of: KEY),
+    ("POST", "/apps/{app_key}/details/test"): Ask(404, app),
+    ("POST", "/apps/{app_key}/details/code"): Ask(404, app),
+    ("POST", "/apps/{app_key}/details/remove"): Ask(404, app),
+    ("GET", "/apps/{app_key}/live"): Ask(200, app),
+    ("GET", "/apps/{app_key}/live/news"): Ask(200, app),
+    ("GET", "/apps/{app_key}/events/{seq}"): Ask(404, app),
+    ("GET", "/apps/{app_key}/deliveries"): Ask(200, app),
+    ("POST", "/apps/{app_key}/deliveries/resume"): Ask(404, app),
+    ("GET", "/apps/{app_key}/deliveries/parked"): Ask(200, app),
+    ("POST", "/apps/{app_key}/deliveries/parked"): Ask(404, app),
+    ("GET", "/apps/{app_key}/deliveries/replays"): Ask(200, app),
+    ("POST", "/apps/{app_key}/deliveries/replays"): Ask(422, app),
+    ("GET", "/apps/{app_key}/deliveries/receipts"): Ask(200, app),
+    ("GET", "/apps/{app_key}/receipts/{receipt_id}.json"): Ask(404, app),
     ("GET", "/operator"): Ask(),
     ("GET", "/operator/partners"): Ask(),
     ("POST", "/operator/partners"): Ask(303, form=lambda of: {"key": "new", "partner_id": "17", "name": "New"}),

@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from wire.verdict import Reply
 from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, Silence, an_event
 
 from exporter.run import run_once
-from exporter.verdict import Reply
 from selftest.cluster import Databases
 from selftest.processes import wait_until
 from store import balance, destinations, log, purging, registry

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from collector.portal import details
 from collector.portal.apps import own_app
-from collector.portal.frame import EDITORS, NotFound, Page, Portal, is_proved, read_form, see, to_prove, who
+from collector.portal.frame import EDITORS, NotFound, Page, Portal, read_form, see, who
 from collector.portal.words import sentence
 from store import destinations, proof
 from store.beginnings import beginning
@@ -36,8 +36,6 @@ _threads = ThreadPoolExecutor(2, "test-event")
 async def form(portal: Portal, request: Request) -> Response:
     """GET /apps/{app_key}/details/destination"""
     app = await own_app(portal, request)
-    if not is_proved(portal, request):
-        return to_prove(request)
     name = request.query_params.get("name")
     old = None if name is None else await _named(portal, app, name)
     return await _form(portal, request, app, old, {})
@@ -64,8 +62,6 @@ async def _form(
 async def save(portal: Portal, request: Request) -> Response:
     """POST /apps/{app_key}/details/destination"""
     app = await own_app(portal, request)
-    if not is_proved(portal, request):
-        return to_prove(request)
     fields = await read_form(request)
     old = await _named(portal, app, fields["old"]) if fields.get("old") else None
     try:
@@ -185,8 +181,8 @@ async def remove(portal: Portal, request: Request) -> Response:
 
 
 PAGES = [
-    Page("/apps/{app_key}/details/destination", form, EDITORS),
-    Page("/apps/{app_key}/details/destination", save, EDITORS, "POST"),
+    Page("/apps/{app_key}/details/destination", form, EDITORS, proved=True),
+    Page("/apps/{app_key}/details/destination", save, EDITORS, "POST", proved=True),
     Page("/apps/{app_key}/details/test", test, EDITORS, "POST"),
     Page("/apps/{app_key}/details/code", answer, EDITORS, "POST"),
     Page("/apps/{app_key}/details/remove", remove, EDITORS, "POST"),
