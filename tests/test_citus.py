@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET_KEY, SITE, view
-from wire.verdict import Reply
 from shipping_cast import KEYS, OWNER, STRANGER, Silence
 from sql_schema import every_step, tables
 from sql_texts import texts
@@ -32,6 +31,7 @@ from store.postgres import citus as ours
 from store.postgres.copying import claim, reach
 from store.secrets import Vault
 from store.settings import Settings
+from wire.verdict import Reply
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from store.accounts import Account
 from store.receipt import Receipt, check
 from wire.verdict import Reply
 
+pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
+
 DELIVERIES = f"/apps/{OWNER}/deliveries"
 VIEWS = ["", "/parked", "/replays", "/receipts"]
 

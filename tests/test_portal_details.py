@@ -19,6 +19,8 @@ from store.destinations import Destination
 from store.ledger import Cursor, Health
 from store.secrets import Vault
 
+pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
+
 DETAILS = f"/apps/{OWNER}/details"
 NEW_KEY = "ANOTHERKEYOFTHEOWNERSCHARTS00009"
 NOON = 1_771_243_200_123

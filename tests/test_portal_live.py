@@ -15,6 +15,8 @@ from store import log
 from store.database import open_writer
 from store.entry import Entry, Rejection
 
+pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
+
 LIVE = f"/apps/{OWNER}/live"
 
 

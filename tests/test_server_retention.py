@@ -19,7 +19,6 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from wire.verdict import Reply
 from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, Silence, an_event
 
 from exporter.run import run_once
@@ -38,6 +37,7 @@ from store.postgres.settled import BEGIN
 from store.removal import Removed
 from store.secrets import Vault
 from store.settings import Settings
+from wire.verdict import Reply
 
 DAY = 24 * 3_600_000
 OLD = NOON - 100 * DAY
