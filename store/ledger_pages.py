@@ -38,17 +38,17 @@ async def attempts(
     limit: int = PAGE,
 ) -> list[Request]:
     """Batch rows older than the one whose id is `before`, only those of a course, with an outcome, of a run."""
-    wanted = {"destination_id": course_id, "outcome": outcome, "run_id": run_id}
-    conditions = {column: value for column, value in wanted.items() if value is not None}
-    narrowed = "".join(f" and {column} = ?" for column in conditions)
     rows = await db.all(
         f"""/* ledger_pages.attempts */
         select destination_id, {", ".join(_ATTEMPT)}
         from batches
-        where app_key = ? and batch_id < ?{narrowed}
+        where app_key = ? and batch_id < ?
+          and (cast(? as text) is null or destination_id = ?)
+          and (cast(? as text) is null or outcome = ?)
+          and (cast(? as text) is null or run_id = ?)
         order by batch_id desc
         limit ?""",  # noqa: S608 - our own column names
-        (app_key, before, *conditions.values(), limit),
+        (app_key, before, course_id, course_id, outcome, outcome, run_id, run_id, limit),
     )
     return [
         Request(row[0], msgspec.convert(dict(zip(_ATTEMPT, row[1:], strict=True)), Attempt, strict=False))

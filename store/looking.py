@@ -21,6 +21,7 @@ from store.registry import App
 
 PAGE = 50
 SEARCHED = 20_000  # events that one search looks at
+MOST_NAMES = 8  # of events, to be looked for at once
 TRIED = 4_000  # events whose id at a destination is made, to compare it
 BLOCKS = 40  # of the log, from which a share is estimated …
 BLOCK = 500  # … with so many events from each
@@ -65,12 +66,10 @@ async def events(
 
 def _events(connection: Connection, app: App, wanted: Wanted, window: tuple[str, int, int, int], limit: int) -> Found:
     oldest, looked = connection.execute(_REACH, window).fetchone()
-    names = sorted(wanted.names)
-    named = f"and name in ({', '.join('?' * len(names))})" if names else ""
-    known = _KNOWN if wanted.text else ""
-    values = (*window, app.partner_key, *names, *([wanted.text] * 3 if wanted.text else []), limit)
-    sql = f"{_RECENT}\n{named}\n{known}\norder by seq desc\nlimit ?"
-    seqs = [row[0] for row in connection.execute(sql, values)]
+    names = sorted(wanted.names)[:MOST_NAMES]
+    named = (len(names), *names, *[""] * (MOST_NAMES - len(names)))
+    values = (*window, app.partner_key, *named, *[wanted.text or ""] * 4, limit)
+    seqs = [row[0] for row in connection.execute(_RECENT, values)]
     found = _some(connection, app.app_key, seqs)
     full = len(seqs) == limit
     further = seqs[-1] if full else oldest if looked == window[-1] else None
@@ -88,7 +87,7 @@ _REACH = """/* looking.reach */
       limit ?
     ) as recent"""
 
-_RECENT = """/* looking.recent */
+_RECENT = f"""/* looking.recent */
     select seq
     from (
       select seq, name, partner_key, anonymous_id, user_id, partner_anonymous_id, suppressed
@@ -97,9 +96,10 @@ _RECENT = """/* looking.recent */
       order by seq desc
       limit ?
     ) as recent
-    where partner_key = ?"""
-
-_KNOWN = "and suppressed is null and (anonymous_id = ? or user_id = ? or partner_anonymous_id = ?)"
+    where partner_key = ? and (? = 0 or name in ({", ".join("?" * MOST_NAMES)}))
+      and (? = '' or suppressed is null and (anonymous_id = ? or user_id = ? or partner_anonymous_id = ?))
+    order by seq desc
+    limit ?"""  # noqa: S608 - a number of question marks
 
 _ONE = f"""/* looking.one */
     select {COLUMNS}

@@ -133,10 +133,9 @@ async def change_role(
     """
     if who.partner_key is None or role not in PARTNER_ROLES:
         raise ConfigError("an operator's role cannot be changed, and nobody becomes one")
-    rule = "" if may_be_last or role == "owner" else f" and {_NOT_LAST}"
     async with db.transaction():
         await registry.audit(db, now, "person.role", who.email, f"{who.role} -> {role}", actor)
-        sql = f"/* people.change_role */ update people set role = ? where person_id = ?{rule}"  # noqa: S608
+        sql = _CHANGE_ROLE if may_be_last or role == "owner" else _CHANGE_ROLE_BUT_THE_LAST
         await _or_last(db, sql, (role, who.person_id))
         await _sign_out(db, who)
 
@@ -146,13 +145,17 @@ async def disable(db: Database, now: int, who: Person, actor: str, *, may_be_las
 
     Raises ConfigError when nobody who can sign in would have their role then, for owners and operators.
     """
-    rule = "" if may_be_last else f" and {_NOT_LAST}"
     async with db.transaction():
         await registry.audit(db, now, "person.disable", who.email, "on -> off", actor)
-        sql = f"/* people.disable */ update people set disabled_at = ? where person_id = ?{rule}"  # noqa: S608
-        await _or_last(db, sql, (now, who.person_id))
+        await _or_last(db, _DISABLE if may_be_last else _DISABLE_BUT_THE_LAST, (now, who.person_id))
         await _sign_out(db, who)
         await db.execute("/* people.void_links */ delete from links where person_id = ?", (who.person_id,))
+
+
+_CHANGE_ROLE = "/* people.change_role */ update people set role = ? where person_id = ?"
+_CHANGE_ROLE_BUT_THE_LAST = f"{_CHANGE_ROLE} and {_NOT_LAST}"
+_DISABLE = "/* people.disable */ update people set disabled_at = ? where person_id = ?"
+_DISABLE_BUT_THE_LAST = f"{_DISABLE} and {_NOT_LAST}"
 
 
 async def _or_last(db: Database, sql: str, values: tuple[Any, ...]) -> None:

@@ -261,11 +261,13 @@ async def audit(db: Database, now: int, action: str, subject: str, detail: str, 
 
 async def audited(db: Database, subject: str = "", before: str = "", limit: int = 50) -> list[Audited]:
     """The audit, newest first: of one subject, or of all; older than the line with the id `before`."""
-    columns = ", ".join(Audited.__struct_fields__)
-    conditions = ["subject = ?"] * bool(subject) + ["audit_id < ?"] * bool(before)
-    where = f"where {' and '.join(conditions)}" if conditions else ""
-    rows = await db.all(
-        f"/* registry.audited */ select {columns} from audit {where} order by audit_id desc limit ?",  # noqa: S608
-        (*filter(None, (subject, before)), limit),
-    )
+    rows = await db.all(_AUDITED, (subject, subject, before, before, limit))
     return [Audited(*row) for row in rows]
+
+
+_AUDITED = f"""/* registry.audited */
+    select {", ".join(Audited.__struct_fields__)}
+    from audit
+    where (? = '' or subject = ?) and (? = '' or audit_id < ?)
+    order by audit_id desc
+    limit ?"""  # noqa: S608 - our own column names

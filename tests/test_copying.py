@@ -21,11 +21,12 @@ from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, VISITOR, Details, I
 import footfall
 from exporter.run import run_once
 from selftest.cluster import Databases
-from store import balance, copying, log, purging, registry
+from store import balance, copying, log, patience, people, purging, registry, sessions
 from store.copying import Copied, copy
 from store.database import Server, migrate_all, open_reader, open_writer
 from store.entry import Entry, Rejection, Visitor
 from store.errors import Busy, ConfigError, StoreUnavailable
+from store.links import Links
 from store.postgres.connection import Connection
 from store.postgres.copying import CopyFailed
 from store.sqlite.database import FILES, WriterLock
@@ -119,6 +120,7 @@ def full(installation: Installation) -> Installation:
     )
     run(store_in(installation.data_dir, entry))
     run(add_token(installation.data_dir))
+    run(add_somebody(installation.data_dir))
     installation.ledger("update cursors set lease_owner = 'a dead run', lease_until = 9000000000000000000")
     installation.ledger(
         "insert into batches (app_key, batch_id, destination_id, run_id, attempt, first_seq, last_seq, events, bytes,"
@@ -134,6 +136,16 @@ def full(installation: Installation) -> Installation:
 async def store_in(where: Any, *entries: Entry) -> None:
     async with await open_writer(where, "log") as db:
         await log.commit(db, entries, Counter())
+
+
+async def add_somebody(data_dir: Path) -> None:
+    """Signed in, and with everything else that somebody can have."""
+    async with await open_writer(data_dir, "registry") as db:
+        who = await people.add(db, NOON, "olga@owner.example", ODD, "owner", "owner", "test")
+        await sessions.begin(db, NOON, who, "192.0.2.1", ODD)
+        await Links(SECRET_KEY).make(db, NOON, who, "reset", "test")
+        await patience.spend(db, NOON, "192.0.2.1", who.email)
+        await db.change("insert into recovery_codes values (?, 'a hash', null)", (who.person_id,))
 
 
 async def add_token(data_dir: Path) -> None:

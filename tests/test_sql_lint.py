@@ -24,6 +24,8 @@ FAN_OUT = {
     "accounts.attempts": ONCE_A_LOOK,
     "accounts.parked": ONCE_A_LOOK,
     "doctor.newest": ONCE_A_LOOK,
+    "glance.newest": ONCE_A_LOOK,
+    "log.tallied": ONCE_A_LOOK,
     "doctor.removed": ONCE_A_LOOK,
     "doctor.stored": ONCE_A_LOOK,
     "ledger.behind": ONCE_A_RUN,

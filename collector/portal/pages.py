@@ -24,11 +24,6 @@ from collector.portal.frame import Page
 PAGES: list[Page] = [
     *sign_in.PAGES,
     *apps.PAGES,
-    *account.PAGES,
-    *people.PAGES,
-    *tokens.PAGES,
-    *operator.PAGES,
-    *audit.PAGES,
     *details.PAGES,
     *destination.PAGES,
     *live.PAGES,
@@ -37,4 +32,9 @@ PAGES: list[Page] = [
     *parked.PAGES,
     *replays.PAGES,
     *receipts.PAGES,
+    *account.PAGES,
+    *people.PAGES,
+    *tokens.PAGES,
+    *operator.PAGES,
+    *audit.PAGES,
 ]
