@@ -56,11 +56,11 @@ async def events(
     before: int = NO_END,
     after: int = 0,
     limit: int = PAGE,
-    searched: int = SEARCHED,
+    searched: int | None = None,
 ) -> Found:
     """The newest of an app's events between two seqs, neither of them included. Events that were collected for another
     partner, when the app was theirs, are not this one's to see."""
-    looked = limit if wanted.everything else searched
+    looked = limit if wanted.everything else searched or SEARCHED
     return await db.run(_events, app, wanted, (app.app_key, after, before, looked), limit)
 
 

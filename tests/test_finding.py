@@ -40,8 +40,11 @@ def test_what_was_found_is_found_again_until_it_is_shipped(installation: Install
 
 
 def test_a_run_that_ended_after_it_had_begun_a_cursor_leaves_nothing_overlooked(installation: Installation) -> None:
-    """Killed at that very moment: the cursor is there, and how far was looked is not."""
-    installation.views(2)
+    """Killed at that very moment: the log was looked at long ago, and the cursor that is new has been begun."""
+    (late,) = installation.add_apps(1, with_keys=False)
+    installation.views(2, late)
+    assert found(installation) == set()
+    installation.set(late, segment_write_key="WRITEKEYOFTHEAPPTHATCAMELATE0001")
 
     async def begin() -> None:
         async with (
@@ -52,7 +55,7 @@ def test_a_run_that_ended_after_it_had_begun_a_cursor_leaves_nothing_overlooked(
             await finding._begin_new(registry_db, log_db, ledger_db, await log.settled(log_db), 0)
 
     asyncio.run(begin())
-    assert found(installation) == {OWNER}
+    assert found(installation) == {late}
 
 
 def test_an_older_log_that_was_put_back_is_looked_at_anew(installation: Installation) -> None:

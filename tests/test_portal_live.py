@@ -119,7 +119,7 @@ def test_what_may_not_be_shared_is_not_found_by_an_id(visit: Visit) -> None:
 
 
 def test_a_search_says_how_far_it_looked_and_goes_on_from_there(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.looking.events.__defaults__", (2**63 - 1, 0, 50, 10))
+    monkeypatch.setattr("store.looking.SEARCHED", 10)
     visit.installation.collect(an_event(user_id=ACCOUNT), *[an_event()] * 14)
     visit.sign_in()
     page = visit.get(f"{LIVE}?q={ACCOUNT}")
