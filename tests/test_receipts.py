@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from engines import Stores
-from shipping_cast import OWNER, SECRET_KEY, Installation
+from shipping_cast import NOON, OWNER, SECRET_KEY, Installation
 
 import footfall
+from store import receipts
+from store.database import open_writer
 from store.errors import ConfigError
-from store.receipt import BEGINNING, Document, Receipt, Signer, chained, check
+from store.receipt import BEGINNING, Document, Receipt, Signer, _next, chained, check, make_receipts
+from store.receipts import Made, Receipted
 from store.secrets import Vault
 from wire.verdict import Reply
 
@@ -147,3 +152,42 @@ def test_a_partner_checks_a_receipt_by_command(installation: Installation, tmp_p
     assert run(installation, "check", "-", "--key", "", given=shown).exit_code == 78
     assert run(installation, "check", "-", "--key", key, given="{}").exit_code == 78
     assert run(installation, "show", "nothing").exit_code == 78
+
+
+@pytest.mark.only("postgresql", "a file has one writer")
+def test_two_runs_that_make_the_same_receipts_at_once_make_them_once(installation: Installation) -> None:
+    """The second begins while the first is in the middle, and waits for it."""
+    installation.views(2)
+    installation.export()
+    installation.ledger("delete from receipts")
+    installation.ledger("update batches set receipt_id = ''")
+    ended = threading.Event()
+
+    def second() -> None:
+        asyncio.run(make())
+        ended.set()
+
+    async def make() -> None:
+        async with await open_writer(installation.where, "ledger") as db:
+            await make_receipts(db, SIGNER, NOON)
+
+    def middle(batches: Sequence[Receipted], last: str | None) -> list[Made]:
+        other.start()
+        while not (ended.is_set() or waits(installation)):
+            ended.wait(0.01)
+        return _next(SIGNER, NOON, batches, last)
+
+    async def first() -> None:
+        async with await open_writer(installation.where, "ledger") as db:
+            await receipts.add(db, await receipts.courses_without(db), middle)
+
+    other = threading.Thread(target=second)
+    asyncio.run(first())
+    other.join()
+    assert [read(receipt).accepted for receipt in kept(installation)] == [2]
+
+
+def waits(installation: Installation) -> bool:
+    """Whether somebody waits for a row that somebody else has changed."""
+    sql = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    return bool(installation.ledger(sql))
