@@ -172,7 +172,8 @@ def _journeys(
 
 
 def _journey(told: list[Any], trail: str) -> Journey:
-    return Journey(*told, msgspec.json.decode(trail, type=list[str]))
+    values: tuple[Any, ...] = (*told, msgspec.json.decode(trail, type=list[str]))
+    return Journey(*values)
 
 
 def _keep_journeys(connection: Connection, journeys: dict[tuple[str, str, int], Journey]) -> None:

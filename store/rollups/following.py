@@ -7,7 +7,7 @@ log is read from its beginning.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -94,7 +94,8 @@ async def _next(db: Database, after: int, up_to: int) -> list[Counted]:
 
 
 def _counted(row: Row) -> Counted:
-    return Counted(*row[:-1], _told(row[-1]))
+    values: tuple[Any, ...] = (*row[:-1], _told(row[-1]))
+    return Counted(*values)
 
 
 def _told(details: str) -> Told:

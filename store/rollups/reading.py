@@ -1,7 +1,7 @@
 """The portal's numbers, from the rollups: exact sets of visitors over any half-hours, joined and cut.
 
-Times are spans of half-hours since the epoch (`SLOT_MS` each); whole days in between are read as such. Nothing here looks at an event.
-A visitor is counted once for all listings of a partner.
+Times are spans of half-hours since the epoch (`SLOT_MS` each); whole days in between are read as such. Nothing
+here looks at an event. A visitor is counted once for all listings of a partner.
 """
 
 from __future__ import annotations
