@@ -1,4 +1,4 @@
-"""What a page of numbers is asked to show, and all of it is in the address: a time, a zone, what to compare with, filters.
+"""What a page of numbers is asked to show, all of it in the address: a time, a zone, what to compare with, filters.
 
 Days are days of the chosen zone. The rollups know half-hours, so that where a zone's clock is a quarter of an hour off
 (Nepal, the Chatham Islands), its days begin at the half-hour before midnight.
