@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -34,6 +35,7 @@ from store.database import make_ready, open_reader, open_writer
 from store.secrets import Vault
 from store.settings import Settings
 
+WITHOUT_ROLLUPS = os.environ.get("FOOTFALL_TEST") == "1" and "FOOTFALL_TEST_NO_ROLLUPS" in os.environ
 PATIENCE_SECONDS = 10.0  # for a server's answer: senders wait twice that for ours, or longer
 
 
@@ -81,9 +83,10 @@ class Collector:
             writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
             writer.start()
             stack.push_async_callback(writer.stop)
-            roller = Roller(registry_reader, log_reader, log_writer)
-            roller.start()
-            stack.push_async_callback(roller.stop)
+            if not WITHOUT_ROLLUPS:
+                roller = Roller(registry_reader, log_reader, log_writer)
+                roller.start()
+                stack.push_async_callback(roller.stop)
             if settings.database_url is None:  # on a server `footfall purge` has no need to ask
                 sweeper = Sweeper(settings, log_writer)
                 sweeper.start()
