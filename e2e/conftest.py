@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 from processes import COMMAND, Footfall, Process, free_port
@@ -143,11 +144,21 @@ def siege(besieged: Siege) -> Iterator[Siege]:
 
 
 class RunningDemo:
-    """Where `footfall demo` and its fake Segment are."""
+    """Where `footfall demo` and its fake Segment are, and what landed there, read on from where it was read before."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.segment_url = f"http://127.0.0.1:{port + 1}"
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.url = process.url
+        self.segment_url = f"http://127.0.0.1:{process.port + 1}"
+        self._landed: list[dict[str, Any]] = []
+        self._next = "0"
+
+    def landed(self, app_key: str) -> list[dict[str, Any]]:
+        """The messages of one app that the fake Segment has."""
+        answer = httpx2.get(f"{self.segment_url}/_/received?since={self._next}", trust_env=False)
+        self._landed += answer.json()
+        self._next = answer.headers["X-Next"]
+        return [message for message in self._landed if message["properties"].get("pluginKey") == app_key]
 
 
 @pytest.fixture(scope="session")
@@ -156,5 +167,5 @@ def demo(tmp_path_factory: pytest.TempPathFactory, snippet: dict[str, Any]) -> I
     home = tmp_path_factory.mktemp("demo")
     env = Footfall(home / "data").env
     port = free_port()
-    with Process([*COMMAND, "demo", "--port", str(port)], env, port, home / "demo.log", "/healthz"):
-        yield RunningDemo(port)
+    with Process([*COMMAND, "demo", "--port", str(port)], env, port, home / "demo.log", "/healthz") as process:
+        yield RunningDemo(process)
