@@ -27,6 +27,7 @@ from collector.openapi import load_document
 from collector.origins import Origins
 from collector.portal.frame import Portal, routes
 from collector.portal.pages import PAGES
+from collector.roller import Roller
 from collector.sweeper import Sweeper
 from collector.writer import Stored, Writer
 from store.database import make_ready, open_reader, open_writer
@@ -86,6 +87,9 @@ class Collector:
             writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
             writer.start()
             stack.push_async_callback(writer.stop)
+            roller = Roller(registry_reader, log_reader, log_writer)
+            roller.start()
+            stack.push_async_callback(roller.stop)
             if settings.database_url is None:  # on a server `footfall purge` has no need to ask
                 sweeper = Sweeper(settings, log_writer)
                 sweeper.start()

@@ -1,0 +1,187 @@
+"""What a page of numbers is asked to show, all of it in the address: a time, a zone, what to compare with, filters.
+
+Days are days of the chosen zone. The rollups know half-hours, so that where a zone's clock is a quarter of an hour off
+(Nepal, the Chatham Islands), its days begin at the half-hour before midnight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+
+from store.rollups.counting import SLOT_MS
+from store.rollups.facets import FILTERS
+from store.rollups.reading import Span
+
+PERIODS = {
+    "today": "Today",
+    "yesterday": "Yesterday",
+    "7d": "Last 7 days",
+    "28d": "Last 28 days",
+    "90d": "Last 90 days",
+    "month": "This month",
+    "last-month": "Last month",
+    "12m": "Last 12 months",
+    "custom": "Chosen days",
+}
+COMPARED = {"before": "The time before", "year": "A year earlier", "none": "Nothing"}
+USUAL_PERIOD, USUAL_ZONE, USUAL_COMPARED = "28d", "UTC", "before"
+MOST_FILTERS = 5
+MOST_DAYS = 3_660
+FIRST_DAY = date(2000, 1, 1)
+Step = Literal["hour", "day", "week", "month"]
+
+
+class View(msgspec.Struct, frozen=True):
+    """`first` and `last` are days, both included; `filters` are pairs of a facet and a value."""
+
+    period: str
+    first: date
+    last: date
+    zone: str
+    compared: str
+    filters: tuple[tuple[str, str], ...]
+
+    @property
+    def step(self) -> Step:
+        """How long a bin is."""
+        days = (self.last - self.first).days + 1
+        return "hour" if days <= 2 else "day" if days <= 92 else "week" if days <= 366 else "month"
+
+    @property
+    def span(self) -> Span:
+        return Span(midnight(self.first, self.zone), midnight(self.last + timedelta(1), self.zone))
+
+    def bins(self) -> list[Span]:
+        """The bins of the whole time, in order."""
+        span = self.span
+        if self.step == "hour":
+            edges = [*range(span.first, span.end, 2), span.end]
+        else:
+            edges = [*(midnight(day, self.zone) for day in _steps(self.first, self.last, self.step)), span.end]
+        return [Span(first, end) for first, end in pairwise(edges)]
+
+    def earlier(self) -> View | None:
+        """The time to compare with, as many days long; None: nothing."""
+        days = (self.last - self.first).days + 1
+        back = {"before": days, "year": 364, "none": 0}[self.compared]  # 52 weeks, so that days of the week are alike
+        if not back or self.first - timedelta(back) < FIRST_DAY:
+            return None
+        first, last = self.first - timedelta(back), self.last - timedelta(back)
+        return View("custom", first, last, self.zone, "none", self.filters)
+
+    def query(self, **changed: str | None) -> str:
+        """The address's query for this view, with some of it changed: `period`, `from`, `to`, `tz`, `compare`, and
+        others; None leaves one out. What is usual is left out."""
+        values: dict[str, str | None] = {}
+        if self.period == "custom":
+            values |= {"period": "custom", "from": self.first.isoformat(), "to": self.last.isoformat()}
+        elif self.period != USUAL_PERIOD:
+            values["period"] = self.period
+        values["tz"] = self.zone if self.zone != USUAL_ZONE else None
+        values["compare"] = self.compared if self.compared != USUAL_COMPARED else None
+        if changed.get("period", "custom") != "custom":
+            changed = {"from": None, "to": None, **changed}
+        values |= changed
+        told = [(name, value) for name, value in values.items() if value is not None]
+        return urlencode([*told, *(("f", f"{facet}:{value}") for facet, value in self.filters)])
+
+    def filtered(self, facet: str, value: str) -> View:
+        """The same with one filter more."""
+        if (facet, value) in self.filters or len(self.filters) >= MOST_FILTERS:
+            return self
+        return msgspec.structs.replace(self, filters=(*self.filters, (facet, value)))
+
+    def without(self, facet: str, value: str) -> View:
+        """The same with that filter less."""
+        kept = tuple(each for each in self.filters if each != (facet, value))
+        return msgspec.structs.replace(self, filters=kept)
+
+
+def asked(query: Mapping[str, str], filters: Sequence[str], now: int) -> View:
+    """The view that an address asks for: its parameters, and the values of `f` in it; `now` in epoch milliseconds.
+    What cannot be read is as if it were not there."""
+    zone = query.get("tz", USUAL_ZONE)
+    if zone not in zones():
+        zone = USUAL_ZONE
+    today = datetime.fromtimestamp(now / 1_000, ZoneInfo(zone)).date()
+    period = query.get("period", USUAL_PERIOD)
+    days = _custom(query, today) if period == "custom" else _preset(period, today)
+    if days is None:
+        period, days = USUAL_PERIOD, _preset(USUAL_PERIOD, today)
+    compared = query.get("compare", USUAL_COMPARED)
+    first, last = days or (today, today)
+    return View(
+        period, first, last, zone, compared if compared in COMPARED else USUAL_COMPARED, tuple(_filters(filters))
+    )
+
+
+@lru_cache(1)
+def zones() -> frozenset[str]:
+    """The names of zones that can be asked for."""
+    return frozenset(name for name in available_timezones() if "/" in name or name == "UTC")
+
+
+def midnight(day: date, zone: str) -> int:
+    """The half-hour since the epoch with which a day begins. A day whose first hour the clock leaves out begins when
+    it is over."""
+    start = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone))
+    return int(start.timestamp() * 1_000) // SLOT_MS
+
+
+def started_at(slot: int, zone: str) -> datetime:
+    """When a half-hour began, by the zone's clock."""
+    return datetime.fromtimestamp(slot * SLOT_MS / 1_000, ZoneInfo(zone))
+
+
+def _preset(period: str, today: date) -> tuple[date, date] | None:
+    month = today.replace(day=1)
+    back = {"today": 0, "7d": 6, "28d": 27, "90d": 89}
+    if period in back:
+        return today - timedelta(back[period]), today
+    if period == "yesterday":
+        return today - timedelta(1), today - timedelta(1)
+    if period == "month":
+        return month, today
+    if period == "last-month":
+        last = month - timedelta(1)
+        return last.replace(day=1), last
+    if period == "12m":
+        return month.replace(year=month.year - 1), today
+    return None
+
+
+def _custom(query: Mapping[str, str], today: date) -> tuple[date, date] | None:
+    try:
+        first, last = sorted((date.fromisoformat(query.get("from", "")), date.fromisoformat(query.get("to", ""))))
+    except ValueError:
+        return None
+    first, last = max(first, FIRST_DAY), min(last, today)
+    return (max(first, last - timedelta(MOST_DAYS)), last) if first <= last else None
+
+
+def _filters(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for text in list(dict.fromkeys(texts))[:MOST_FILTERS]:
+        facet, marked, value = text.partition(":")
+        if marked and facet in FILTERS and len(value) <= 100 and value.isprintable():
+            yield facet, value
+
+
+def _steps(first: date, last: date, step: Step) -> Iterator[date]:
+    """The days with which bins begin."""
+    day = first
+    while day <= last:
+        yield day
+        if step == "day":
+            day += timedelta(1)
+        elif step == "week":
+            day += timedelta(7 - day.weekday())
+        else:
+            day = (day.replace(day=1) + timedelta(32)).replace(day=1)

@@ -1,0 +1,106 @@
+"""What one event counts under: pairs of a facet and a value, told from the event alone.
+
+A value is a stranger's text and there is no end of them, so that it is cut, and so many of one facet are kept apart
+and no more (store/rollups/counting.py); what only tells one click from another is left out.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+NAMES = ("page_view", "tab_click", "cta_click", "app_request", "install", "uninstall")  # of events; see Journey.done
+UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
+EVENT, TAB, CTA, REFERRER, HOSTING, QUERY = "event", "tab", "cta", "referrer", "hosting", "query"
+LINKED = "linked"  # page views that carry a partner anonymous id
+SUPPRESSED = "suppressed"  # what no partner may get, by reason; without visitors
+NEXT, BEFORE, TIME = "next", "before", "time"  # see store/rollups/journeys.py
+BROKEN_DOWN = (TAB, CTA, REFERRER, *UTM, HOSTING, QUERY)  # facets whose values are compared with each other
+FILTERS = (*BROKEN_DOWN, LINKED)
+FACETS = (EVENT, *FILTERS, SUPPRESSED, NEXT, BEFORE, TIME)
+
+REST = "…"  # the value of all that is not kept apart
+MOST_CHARACTERS = 100
+MOST_VALUES = 300
+MOST_LINKS = 3_000  # of journeys
+# Set anew with every click by those who sell it.
+CLICK_IDS = frozenset(
+    "_ga _gl dclid epik fbclid gbraid gclid gclsrc igshid li_fat_id mc_cid mc_eid msclkid rdt_cid"
+    " sccid ttclid twclid wbraid yclid partner_anonymous_id".split()
+)
+
+
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """What of an event's details counts."""
+
+    query: dict[str, str] | None = None
+    referrer: str | None = None
+    label: str | None = None
+    target: str | None = None
+
+
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """An event as it is counted; `occurred_at` in epoch milliseconds."""
+
+    seq: int
+    app_key: str
+    partner_key: str
+    name: str
+    occurred_at: int
+    received_at: int
+    anonymous_id: str
+    user_id: str | None
+    partner_anonymous_id: str | None
+    suppressed: str | None
+    told: Told
+
+
+def most_values(facet: str) -> int:
+    """How many values of a facet are kept apart."""
+    return MOST_LINKS if facet in (NEXT, BEFORE) else MOST_VALUES
+
+
+def facets(event: Counted) -> list[tuple[str, str]]:
+    """What an event counts under, but for its place in a journey."""
+    if event.suppressed is not None:
+        return [(SUPPRESSED, event.suppressed)]
+    found = [(EVENT, event.name)]
+    if event.name == "page_view":
+        found.append((REFERRER, host(event.told.referrer)))
+        if event.partner_anonymous_id is not None:
+            found.append((LINKED, "yes"))
+        for name, value in (event.told.query or {}).items():
+            found += parameter(name, value)
+    elif event.name in ("tab_click", "cta_click"):
+        found.append((TAB if event.name == "tab_click" else CTA, label(event.told)))
+    return found
+
+
+def parameter(name: str, value: str) -> list[tuple[str, str]]:
+    """What a parameter of the page's address counts under."""
+    if name in UTM or name == HOSTING:
+        return [(name, cut(value))] if value else []
+    if name.lower() in CLICK_IDS:
+        return []
+    return [(QUERY, cut(f"{name}={value}"))]
+
+
+def label(told: Told) -> str:
+    """What a tab or a call to action says, or where it leads if it says nothing."""
+    return cut(" ".join((told.label or told.target or "").split()))
+
+
+def host(referrer: str | None) -> str:
+    """Where a visitor came from; '' when nobody says."""
+    try:
+        found = urlsplit(referrer or "").hostname or ""
+    except ValueError:
+        return ""
+    return cut(found.removeprefix("www."))
+
+
+def cut(text: str) -> str:
+    """A value as it is kept: not too long, and without what PostgreSQL cannot hold."""
+    text = text.replace("\0", "\ufffd")
+    return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"

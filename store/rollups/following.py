@@ -1,0 +1,149 @@
+"""The rollups follow the log: which events come next, and whether all is to be counted anew.
+
+The registry says how often somebody asked for a rebuild; when the log has not begun the last one, it is emptied and the
+log is read from its beginning.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import msgspec
+
+from store import log
+from store.database import Connection, Database, Row
+from store.rollups import counting
+from store.rollups.counting import Known, Turn
+from store.rollups.facets import Counted, Told
+
+RUN = 1_000  # events that one transaction counts
+
+
+class Standing(NamedTuple):
+    """How far the rollups go: see the table."""
+
+    seq: int
+    received_at: int
+    rebuild_id: int
+    taken_by: str
+    taken_until: int
+
+
+async def standing(db: Database) -> Standing:
+    row = await db.one(_STANDING)
+    return Standing(*row) if row else Standing(0, 0, 0, "", 0)
+
+
+class Follower:
+    """One process's way through the log: call `step` again and again. `reader` and `writer` are of the log."""
+
+    def __init__(self, registry: Database, reader: Database, writer: Database) -> None:
+        self._registry = registry
+        self._reader = reader
+        self._writer = writer
+        self._name = f"{os.getpid()}-{os.urandom(4).hex()}"
+        self._known: Known = {}
+        self._seq = -1  # up to which we counted ourselves: as long as it stands there, what we know is true
+
+    async def step(self, now: int) -> int:
+        """Count what comes next, at most RUN events; how many were. 0: there was none, or another process counts.
+
+        Raises StoreUnavailable.
+        """
+        at = await standing(self._reader)
+        if at.taken_by != self._name and at.taken_until >= now:
+            return 0
+        wanted = await last_rebuild(self._registry)
+        if wanted > at.rebuild_id:
+            await self._writer.atomic(_begin_anew, Turn(self._name, at.seq, now), wanted)
+            self._known = {}
+            return 1
+        settled = await log.settled(self._reader)
+        events = await next_events(self._reader, at.seq, settled) if settled > at.seq else []
+        if not events:
+            return 0
+        if at.seq != self._seq:
+            self._known = {}
+        known, self._known, self._seq = self._known, {}, -1  # what a transaction learned is forgotten with it
+        turn = Turn(self._name, at.seq, now)
+        if not await self._writer.atomic(counting.count, turn, events, known, events[-1].seq):
+            return 0
+        self._known, self._seq = known, events[-1].seq
+        return len(events)
+
+
+async def last_rebuild(registry: Database) -> int:
+    found: int = await registry.value("/* rollups.last_rebuild */ select coalesce(max(rebuild_id), 0) from rebuilds")
+    return found
+
+
+async def ask_for_rebuild(registry: Database, now: int, who: str) -> int:
+    """Have everything counted anew; the rebuild's number."""
+    return await registry.atomic(_ask, now, who)
+
+
+def _ask(connection: Connection, now: int, who: str) -> int:
+    row = connection.execute("/* rollups.last_asked */ select coalesce(max(rebuild_id), 0) from rebuilds").fetchone()
+    connection.execute(_ASK, (row[0] + 1, now, who))
+    return int(row[0]) + 1
+
+
+async def next_events(db: Database, after: int, up_to: int) -> list[Counted]:
+    """The next events past a seq, at most RUN, none past `up_to`."""
+    rows = await db.all(_NEXT, (after, up_to, RUN))
+    return [_counted(row) for row in rows]
+
+
+def _counted(row: Row) -> Counted:
+    values: tuple[Any, ...] = (*row[:-1], _told(row[-1]))
+    return Counted(*values)
+
+
+def _told(details: str) -> Told:
+    try:
+        return msgspec.json.decode(details, type=Told)
+    except msgspec.DecodeError:
+        return Told()  # it counts as what its columns say
+
+
+def _begin_anew(connection: Connection, turn: Turn, rebuild_id: int) -> None:
+    if not counting.take_turn(connection, turn):
+        return
+    for sql in _EMPTY:
+        connection.execute(sql)
+    connection.execute(_BEGIN_ANEW, (rebuild_id,))
+
+
+_EMPTY = (
+    "/* rollups.empty_slots */ delete from rollup_slots",
+    "/* rollups.empty_days */ delete from rollup_days",
+    "/* rollups.empty_values */ delete from rollup_values",
+    "/* rollups.empty_apps */ delete from rollup_apps",
+    "/* rollups.empty_journeys */ delete from rollup_journeys",
+    "/* rollups.empty_events */ delete from rollup_events",
+    "/* rollups.empty_names */ delete from rollup_names",
+    "/* rollups.empty_visitors */ delete from rollup_visitors",
+)
+
+_STANDING = """/* rollups.standing */
+    select seq, received_at, rebuild_id, taken_by, taken_until
+    from rollups
+    where one = 1"""
+
+_NEXT = """/* rollups.next */
+    select seq, app_key, partner_key, name, occurred_at, received_at, anonymous_id, user_id, partner_anonymous_id,
+      suppressed, details
+    from events
+    where seq > ? and seq <= ?
+    order by seq
+    limit ?"""
+
+_ASK = """/* rollups.ask */
+    insert into rebuilds (rebuild_id, asked_at, asked_by)
+    values (?, ?, ?)"""
+
+_BEGIN_ANEW = """/* rollups.begin_anew */
+    update rollups
+    set seq = 0, received_at = 0, rebuild_id = ?
+    where one = 1"""

@@ -1,0 +1,436 @@
+"""The portal's numbers, from the rollups: exact sets of visitors over any half-hours, joined and cut.
+
+Times are spans of half-hours since the epoch (`SLOT_MS` each); whole days in between are read as such. Nothing
+here looks at an event. A visitor is counted once for all listings of a partner.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from store.database import Connection, Database
+from store.log import NO_END
+from store.rollups.counting import SLOTS_A_DAY, Listing, open_day
+from store.rollups.facets import BEFORE, EVENT, NAMES, NEXT, SUPPRESSED, TIME
+from store.rollups.journeys import BUCKETS, Link, link_of
+from store.rollups.sets import Visitors, union
+
+FUNNEL = ("page_view", "tab_click", "cta_click", "app_request", "install")
+MOST_ROWS = 100  # of a breakdown
+MOST_LINKS = 400
+TOGETHER = 50
+
+
+class Span(NamedTuple):
+    """From the half-hour `first` up to, and not including, `end`."""
+
+    first: int
+    end: int
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Whose numbers: listings of one partner, and of their visitors those who came under every one of `filters`, pairs
+    of a facet and a value, in the time that is asked about."""
+
+    partner_key: str
+    app_keys: tuple[str, ...]
+    filters: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def listings(self) -> list[Listing]:
+        return [(app_key, self.partner_key) for app_key in self.app_keys]
+
+
+class Bin(msgspec.Struct, frozen=True):
+    """A time's visitors, who viewed the listing, and its events by name. With filters, both are of those visitors and
+    `events` is None: how many events were theirs is not kept."""
+
+    visitors: int
+    events: Mapping[str, int] | None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Of the visitors who viewed the listing: how many did this. `after` is the nearest step before it that anybody
+    did, and `both` how many did that one too."""
+
+    name: str
+    visitors: int
+    after: str
+    both: int
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """A time in its bins, the whole of it, and the funnel. `unseen` is how many installed without a page view in that
+    time; `suppressed` is the number of events that no partner may get, by reason, and that are counted nowhere else."""
+
+    bins: list[Bin]
+    total: Bin
+    funnel: list[Step]
+    unseen: int
+    suppressed: Mapping[str, int]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One value of a facet: its visitors, how often it was (None with filters), and how many of the visitors did what,
+    by name, at any moment of the same time."""
+
+    value: str
+    visitors: int
+    events: int | None
+    did: Mapping[str, int]
+
+
+class Breakdown(msgspec.Struct, frozen=True):
+    """The values of a facet, most visitors first; `further` is how many values there are besides, and `visitors` who
+    came under any value."""
+
+    rows: list[Row]
+    further: int
+    visitors: int
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """How many journeys took a link (None with filters), and how many visitors."""
+
+    link: Link
+    journeys: int | None
+    visitors: int
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A visitor by one of the ids: `kind` is 'anonymous', 'user' or 'partner'."""
+
+    anonymous_id: str
+    number: int
+    kind: str
+
+
+class Sets(msgspec.Struct):
+    """What is there of one value: how often, and the stored sets of its visitors."""
+
+    events: int
+    stored: list[bytes]
+
+
+# --- the questions
+
+
+async def overview(db: Database, scope: Scope, bins: Sequence[Span]) -> Overview:
+    """Bins that follow each other, in order."""
+    return await db.run(_overview, scope, bins)
+
+
+async def breakdown(db: Database, scope: Scope, facet: str, span: Span, most: int = MOST_ROWS) -> Breakdown:
+    """A facet's values in a time."""
+    return await db.run(_breakdown, scope, facet, span, most)
+
+
+async def flows(db: Database, scope: Scope, span: Span, back: bool = False) -> list[Flow]:
+    """The links of the journeys that began in a time, or `back` from the installs in it; the most travelled first."""
+    return await db.run(_flows, scope, span, BEFORE if back else NEXT)
+
+
+async def times(db: Database, scope: Scope, name: str, span: Span) -> list[int]:
+    """How many visitors took how long from their first page view until they did this, by the buckets of
+    store.rollups.journeys.BUCKETS and one more; counted when they did it."""
+    return await db.run(_times, scope, name, span)
+
+
+async def values(db: Database, scope: Scope, facet: str) -> list[str]:
+    """The values that a facet ever had, in order."""
+    return await db.run(_values, scope, facet)
+
+
+async def first_slot(db: Database, scope: Scope) -> int | None:
+    """When counting begins; None where there is nothing."""
+    return await db.run(_first_slot, scope)
+
+
+async def called(db: Database, partner_key: str, text: str, limit: int = 20) -> list[Found]:
+    """The visitors that an id is, or stands for: an anonymous id, a user id or a partner anonymous id."""
+    return await db.run(_called, partner_key, text, limit)
+
+
+async def seqs_of(
+    db: Database, scope: Scope, number: int, before: int = NO_END, limit: int = 200
+) -> list[tuple[str, int]]:
+    """(app, seq) of a visitor's events on these listings, the newest first."""
+    return await db.run(_seqs_of, scope, number, before, limit)
+
+
+async def events_a_day(db: Database, first: int, end: int) -> list[tuple[str, str, int, str, int]]:
+    """(app, partner, day, name, events) of all listings, by days since the epoch: the marketplace's own totals."""
+    return await db.all(_EVENTS_A_DAY, (first, end, first * SLOTS_A_DAY, end * SLOTS_A_DAY))
+
+
+# --- the answers
+
+
+def _overview(connection: Connection, scope: Scope, bins: Sequence[Span]) -> Overview:
+    whole = Span(bins[0].first, bins[-1].end)
+    among = _filtered(connection, scope, whole)
+    by_name: dict[str, list[Visitors]] = defaultdict(list)
+    shown = []
+    for span in bins:
+        sets = _sets(connection, scope, EVENT, span)
+        joined = {name: union(found.stored) for name, found in sets.items()}
+        for name, visitors in joined.items():
+            by_name[name].append(visitors)
+        events = {name: found.events for name, found in sets.items()}
+        shown.append(_bin(joined.get("page_view", Visitors()), events, among))
+    totals = {name: Visitors.union(*by_name[name]) if name in by_name else Visitors() for name in NAMES}
+    events = dict(sum((Counter(each.events) for each in shown if each.events), Counter()))
+    suppressed = _sets(connection, scope, SUPPRESSED, whole)
+    return Overview(
+        shown,
+        _bin(totals["page_view"], events, among),
+        _funnel(totals, among),
+        len(_cut(totals["install"], among) - totals["page_view"]),
+        {reason: found.events for reason, found in suppressed.items()},
+    )
+
+
+def _bin(viewers: Visitors, events: Mapping[str, int], among: Visitors | None) -> Bin:
+    return Bin(len(_cut(viewers, among)), events if among is None else None)
+
+
+def _cut(visitors: Visitors, among: Visitors | None) -> Visitors:
+    return visitors if among is None else visitors & among
+
+
+def _funnel(totals: Mapping[str, Visitors], among: Visitors | None) -> list[Step]:
+    viewers = _cut(totals["page_view"], among)
+    steps = []
+    after, before = FUNNEL[0], viewers
+    for name in FUNNEL:
+        did = viewers & totals[name]
+        steps.append(Step(name, len(did), after, did.intersection_cardinality(before)))
+        if did:
+            after, before = name, did
+    return steps
+
+
+def _breakdown(connection: Connection, scope: Scope, facet: str, span: Span, most: int) -> Breakdown:
+    among = _filtered(connection, scope, span)
+    counts = _counts(connection, scope, facet, span)
+    chosen = [value for value, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:most]]
+    sets = {value: _cut(union(found.stored), among) for value, found in _some(connection, scope, facet, span, chosen)}
+    did = _sets(connection, scope, EVENT, span)
+    doers = {name: union(did[name].stored) for name in ("cta_click", "install") if name in did}
+    rows = [
+        Row(
+            value,
+            len(visitors),
+            counts[value] if among is None else None,
+            {name: visitors.intersection_cardinality(doers.get(name, Visitors())) for name in ("cta_click", "install")},
+        )
+        for value, visitors in sets.items()
+        if visitors
+    ]
+    rows.sort(key=lambda row: (-row.visitors, row.value))
+    return Breakdown(rows, len(counts) - len(chosen), len(Visitors.union(*sets.values())) if sets else 0)
+
+
+def _flows(connection: Connection, scope: Scope, span: Span, facet: str) -> list[Flow]:
+    among = _filtered(connection, scope, span)
+    counts = _counts(connection, scope, facet, span)
+    chosen = [value for value, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:MOST_LINKS]]
+    found = []
+    for value, sets in _some(connection, scope, facet, span, chosen):
+        visitors = len(_cut(union(sets.stored), among))
+        if visitors and value.startswith("["):
+            found.append(Flow(link_of(value), counts[value] if among is None else None, visitors))
+    return sorted(found, key=lambda flow: (-flow.visitors, flow.link))
+
+
+def _times(connection: Connection, scope: Scope, name: str, span: Span) -> list[int]:
+    among = _filtered(connection, scope, span)
+    wanted = {f"{name} {at}": at for at in range(len(BUCKETS) + 1)}
+    counts = [0] * len(wanted)
+    for value, sets in _some(connection, scope, TIME, span, sorted(wanted)):
+        counts[wanted[value]] = len(_cut(union(sets.stored), among))
+    return counts
+
+
+def _values(connection: Connection, scope: Scope, facet: str) -> list[str]:
+    found: set[str] = set()
+    for listing in scope.listings:
+        found |= {value for (value,) in connection.execute(_VALUES_OF, (*listing, facet)).fetchall()}
+    return sorted(found)
+
+
+def _first_slot(connection: Connection, scope: Scope) -> int | None:
+    firsts = [connection.execute(_FIRST, (*listing, EVENT)).fetchone()[0] for listing in scope.listings]
+    return min((slot for slot in firsts if slot is not None), default=None)
+
+
+def _called(connection: Connection, partner_key: str, text: str, limit: int) -> list[Found]:
+    row = connection.execute(_NUMBER_OF, (partner_key, text)).fetchone()
+    found = [Found(text, row[0], "anonymous")] if row else []
+    for kind in ("user", "partner"):
+        rows = connection.execute(_NAMED, (partner_key, kind, text, limit)).fetchall()
+        found += [Found(anonymous_id, number, kind) for anonymous_id, number in rows]
+    return found[:limit]
+
+
+def _seqs_of(connection: Connection, scope: Scope, number: int, before: int, limit: int) -> list[tuple[str, int]]:
+    found = [
+        (app_key, seq)
+        for app_key, partner_key in scope.listings
+        for (seq,) in connection.execute(_EVENTS_OF, (partner_key, number, before, app_key, limit)).fetchall()
+    ]
+    return sorted(found, key=lambda each: -each[1])[:limit]
+
+
+# --- reading sets
+
+
+def _filtered(connection: Connection, scope: Scope, span: Span) -> Visitors | None:
+    """Whom the filters leave; None: there are none."""
+    among: Visitors | None = None
+    for facet, value in scope.filters:
+        came = union(data for _, found in _some(connection, scope, facet, span, [value]) for data in found.stored)
+        among = came if among is None else among & came
+    return among
+
+
+def _sets(connection: Connection, scope: Scope, facet: str, span: Span) -> dict[str, Sets]:
+    """Every value of a facet that has few."""
+    found: dict[str, Sets] = {}
+    for _, sql, window in _windows(connection, scope, facet, span):
+        _gather(found, connection.execute(sql, window).fetchall())
+    return found
+
+
+def _some(
+    connection: Connection, scope: Scope, facet: str, span: Span, wanted: Sequence[str]
+) -> Iterator[tuple[str, Sets]]:
+    """Some values of a facet, as far as they were there, in order."""
+    found: dict[str, Sets] = {}
+    windows = list(_windows(connection, scope, facet, span)) if wanted else []
+    for at in range(0, len(wanted), TOGETHER):
+        some = list(wanted[at : at + TOGETHER])
+        some += some[-1:] * (TOGETHER - len(some))
+        for kind, _, window in windows:
+            _gather(found, connection.execute(_SOME[kind], (*window, *some)).fetchall())
+    yield from sorted(found.items())
+
+
+def _counts(connection: Connection, scope: Scope, facet: str, span: Span) -> Counter[str]:
+    """How often each value was; no set is read."""
+    counts: Counter[str] = Counter()
+    for kind, _, window in _windows(connection, scope, facet, span):
+        counts.update(dict(connection.execute(_COUNTS[kind], window).fetchall()))
+    return counts
+
+
+def _gather(found: dict[str, Sets], rows: Iterable[tuple[str, int, bytes]]) -> None:
+    for value, events, data in rows:
+        there = found.get(value)
+        if there is None:
+            found[value] = Sets(events, [data])
+        else:
+            there.events += events
+            there.stored.append(data)
+
+
+def _windows(
+    connection: Connection, scope: Scope, facet: str, span: Span
+) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """The reads that make up a span: its whole days that are summed up, and the half-hours before and after them."""
+    for listing in scope.listings:
+        first_day = -(-span.first // SLOTS_A_DAY)
+        end_day = min(span.end // SLOTS_A_DAY, open_day(connection, listing))
+        if first_day >= end_day:
+            yield "slots", _ALL["slots"], (*listing, facet, span.first, span.end)
+            continue
+        yield "days", _ALL["days"], (*listing, facet, first_day, end_day)
+        for edge in (Span(span.first, first_day * SLOTS_A_DAY), Span(end_day * SLOTS_A_DAY, span.end)):
+            if edge.first < edge.end:
+                yield "slots", _ALL["slots"], (*listing, facet, *edge)
+
+
+_MARKS = ", ".join("?" * TOGETHER)
+
+_ALL = {
+    "days": """/* rollups.all_days */
+        select value, events, visitors
+        from rollup_days
+        where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?""",
+    "slots": """/* rollups.all_slots */
+        select value, events, visitors
+        from rollup_slots
+        where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?""",
+}
+
+_SOME = {
+    "days": f"""/* rollups.some_days */
+        select value, events, visitors
+        from rollup_days
+        where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?
+          and value in ({_MARKS})""",  # noqa: S608 - a number of question marks
+    "slots": f"""/* rollups.some_slots */
+        select value, events, visitors
+        from rollup_slots
+        where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?
+          and value in ({_MARKS})""",  # noqa: S608 - a number of question marks
+}
+
+_COUNTS = {
+    "days": """/* rollups.count_days */
+        select value, cast(sum(events) as bigint)
+        from rollup_days
+        where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?
+        group by value""",
+    "slots": """/* rollups.count_slots */
+        select value, cast(sum(events) as bigint)
+        from rollup_slots
+        where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?
+        group by value""",
+}
+
+_VALUES_OF = """/* rollups.values_of */
+    select value
+    from rollup_values
+    where app_key = ? and partner_key = ? and facet = ?"""
+
+_FIRST = """/* rollups.first */
+    select min(slot)
+    from rollup_slots
+    where app_key = ? and partner_key = ? and facet = ?"""
+
+_NUMBER_OF = """/* rollups.number_of */
+    select visitor
+    from rollup_visitors
+    where partner_key = ? and anonymous_id = ?"""
+
+_NAMED = """/* rollups.named */
+    select anonymous_id, rollup_names.visitor
+    from rollup_names
+    join rollup_visitors using (partner_key, visitor)
+    where partner_key = ? and kind = ? and id = ?
+    order by rollup_names.visitor desc
+    limit ?"""
+
+_EVENTS_OF = """/* rollups.events_of */
+    select seq
+    from rollup_events
+    where partner_key = ? and visitor = ? and seq < ? and app_key = ?
+    order by seq desc
+    limit ?"""
+
+_EVENTS_A_DAY = """/* rollups.events_a_day */
+    select app_key, partner_key, day, value, events
+    from rollup_days
+    where facet = 'event' and day >= ? and day < ?
+    union all
+    select rollup_slots.app_key, rollup_slots.partner_key, slot / 48, value, cast(sum(events) as bigint)
+    from rollup_slots
+    join rollup_apps
+      on rollup_apps.app_key = rollup_slots.app_key and rollup_apps.partner_key = rollup_slots.partner_key
+    where facet = 'event' and slot >= ? and slot < ? and slot / 48 >= open_day
+    group by rollup_slots.app_key, rollup_slots.partner_key, slot / 48, value"""
