@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
+from landed import Landed
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 from processes import COMMAND, Footfall, Process, free_port
 from recorder import Recorder
@@ -144,21 +144,16 @@ def siege(besieged: Siege) -> Iterator[Siege]:
 
 
 class RunningDemo:
-    """Where `footfall demo` and its fake Segment are, and what landed there, read on from where it was read before."""
+    """Where `footfall demo` is, and what landed at its fake Segment."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.url = process.url
-        self.segment_url = f"http://127.0.0.1:{process.port + 1}"
-        self._landed: list[dict[str, Any]] = []
-        self._next = "0"
+        self._landed = Landed(process.port + 1)
 
     def landed(self, app_key: str) -> list[dict[str, Any]]:
         """The messages of one app that the fake Segment has."""
-        answer = httpx2.get(f"{self.segment_url}/_/received?since={self._next}", trust_env=False)
-        self._landed += answer.json()
-        self._next = answer.headers["X-Next"]
-        return [message for message in self._landed if message["properties"].get("pluginKey") == app_key]
+        return [message for message in self._landed.all() if message["properties"].get("pluginKey") == app_key]
 
 
 @pytest.fixture(scope="session")
