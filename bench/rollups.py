@@ -24,7 +24,10 @@ def ingest(scratch: Path) -> Iterator[Figure]:
     events are behind when the last request is answered is told, and what a visitor of the portal would wait for."""
     counted, plain = prepare(scratch / "counted"), prepare(scratch / "plain")
     ours, peers, left, took = [], [], 0, 0.0
-    with collector(counted) as with_rollups, collector(plain, FOOTFALL_TEST="1", FOOTFALL_TEST_NO_ROLLUPS="1") as without:
+    with (
+        collector(counted) as with_rollups,
+        collector(plain, FOOTFALL_TEST="1", FOOTFALL_TEST_NO_ROLLUPS="1") as without,
+    ):
         for _ in range(PAIRS):
             peers.append(wrk(without, 1, SECONDS, CONNECTIONS))
             ours.append(wrk(with_rollups, 1, SECONDS, CONNECTIONS))

@@ -102,7 +102,7 @@ def full(installation: Installation) -> Installation:
     kept = msgspec.structs.replace(installation.settings, retention_days=90)
     run(purging.purge(kept, NOON, 5))
     details = Details(url="https://market.example/", title=ODD, query={"": "\0", "ключ": ""})
-    installation.collect(an_event(details=details), an_event(suppressed="gpc"), an_event("install", user_id=""))
+    installation.collect(an_event(details=details), an_event(suppressed="gpc"), an_event("install", user_id="u"))
     installation.views(3, app=STRANGER, details=Details(title="x" * 40_000))
     installation.export()
     installation.ask(STRANGER, "drop", 8)
