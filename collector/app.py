@@ -85,6 +85,8 @@ class Collector:
                 sweeper.start()
                 stack.push_async_callback(sweeper.stop)
 
+            portal = Portal(settings, registry_reader, registry_writer)
+            stack.push_async_callback(portal.readers.close)
             intake, vault = Intake(writer), Vault(settings.secret_key)
             self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
             health = Health(writer, settings.where)
@@ -109,7 +111,7 @@ class Collector:
                 Route("/metrics", health.metrics),
                 Route("/openapi.json", load_document(settings.ingest_path), methods=["GET"]),
                 *self._extra,
-                *routes(Portal(settings, registry_reader, registry_writer), PAGES),
+                *routes(portal, PAGES),
             ]
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles

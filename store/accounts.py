@@ -15,6 +15,7 @@ from store.database import Database, Where
 from store.destinations import Destination
 from store.instant import instant
 from store.ledger import Cursor
+from store.readers import Readers
 from store.runs import Run
 
 DAY_MS = 24 * 3_600_000
@@ -62,17 +63,18 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Accounts:
-    """The looks at one installation."""
+    """The looks at one installation, by readers that are kept or by new ones."""
 
-    def __init__(self, where: Where) -> None:
+    def __init__(self, where: Where, readers: Readers | None = None) -> None:
         self._where = where
+        self._readers = readers
         self._looked = 0  # every event up to here was seen …
         self._heads: dict[str, int] = {}  # … and is not newer than these
         self._kept: dict[Keys, Kept] = {}
 
     async def look(self, now: int, of: Collection[str] | None = None) -> Standing:
         """At everything, or at some apps. Raises StoreUnavailable when a database cannot be read."""
-        async with instant(self._where) as (registry_db, ledger_db, log_db, settled):
+        async with instant(self._where, self._readers) as (registry_db, ledger_db, log_db, settled):
             live = await destinations.active(registry_db, of)
             cursors = await _cursors(ledger_db, live, of) if ledger_db else {}
             parked = await _parked(ledger_db, of) if ledger_db else {}

@@ -27,6 +27,7 @@ from store.database import Database
 from store.errors import ConfigError, Unavailable
 from store.links import Links
 from store.people import Person, Role
+from store.readers import Readers
 from store.second_factor import Tickets
 from store.secrets import Vault
 from store.sessions import Session
@@ -83,7 +84,7 @@ class BadForm(ConfigError):
 
 class Portal:
     """What the pages share. The registry is read by one connection and written by another, so that no page sees half a
-    change; the log and the ledger are opened by who reads them."""
+    change; the log and the ledger are lent to who reads them."""
 
     def __init__(self, settings: Settings, registry: Database, writer: Database) -> None:
         self.settings = settings
@@ -91,7 +92,8 @@ class Portal:
         self.links = Links(settings.secret_key)
         self.tickets = Tickets(settings.secret_key)
         self.registry = registry
-        self.accounts = Accounts(settings.where)
+        self.readers = Readers(settings.where)
+        self.accounts = Accounts(settings.where, self.readers)
         self.looking = asyncio.Lock()  # one look at the accounts at a time
         self.writer = writer
         self.secure = not (settings.public_url or "").startswith("http://")
