@@ -25,7 +25,7 @@ from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
 from collector.origins import Origins
-from collector.portal.frame import Portal, routes
+from collector.portal.frame import Portal, compile_templates, routes
 from collector.portal.pages import PAGES
 from collector.sweeper import Sweeper
 from collector.writer import Stored, Writer
@@ -87,6 +87,8 @@ class Collector:
 
             portal = Portal(settings, registry_reader, registry_writer)
             stack.push_async_callback(portal.readers.close)
+            compiling = asyncio.create_task(asyncio.to_thread(compile_templates))  # beside what is asked meanwhile
+            stack.push_async_callback(asyncio.wait, [compiling])
             intake, vault = Intake(writer), Vault(settings.secret_key)
             self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
             health = Health(writer, settings.where)

@@ -1,7 +1,8 @@
 """How every destination stands, cheaply again and again: what a look counted is added to by the next, not counted anew.
 
-Cursors only move forward and the log only grows at its end, so only what lies between two looks has to be counted. A
-sum that seems to be off is counted from the ground before it is told; the doctor counts everything, each time.
+Cursors only move forward and the log only grows at its end, so only what lies between two looks has to be counted. What
+a first look would count long is what the doors have stored without the few that do not belong to it. A sum that seems
+to be off is counted from the ground before it is told; the doctor counts everything, each time.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Accounts:
                 keys = d.app_key, d.destination_id
                 kept = await look.count(d, before.get(keys))
                 if kept.difference:
-                    kept = await look.count(d, None)
+                    kept = await msgspec.structs.replace(look, from_the_ground=True).count(d, None)
                 self._kept[keys] = kept
                 waiting = await log.received_after(log_db, d.app_key, kept.seq) if kept.pending else None
                 tripped = cursors[keys].health.tripped if keys in cursors else ""
@@ -125,6 +126,7 @@ class _Look(msgspec.Struct, frozen=True):
     parked: Mapping[Keys, int]
     heads: Mapping[str, int]
     gone: Mapping[str, int]
+    from_the_ground: bool = False
 
     async def count(self, d: Destination, before: Kept | None) -> Kept:
         """One destination's sums, from those before if they still hold."""
@@ -137,10 +139,10 @@ class _Look(msgspec.Struct, frozen=True):
         head = max(self.heads.get(app_key, 0), cursor.seq, before.head if before else 0)
         parked = self.parked.get(keys, 0)
         came = await self._between(app_key, before.head, head) if before else 0
-        if before is not None and before.seq == cursor.seq:
-            pending = before.pending + came
+        if before is not None and cursor.seq - before.seq < head - cursor.seq:
+            pending = before.pending + came - await self._between(app_key, before.seq, cursor.seq)
         else:
-            pending = await self._between(app_key, cursor.seq, head)
+            pending = await self._present(app_key, cursor.seq, head)
         if before is not None and (before.seq, before.parked) == (cursor.seq, parked):
             fates, last_success = before.fates, before.last_success
         else:
@@ -152,8 +154,16 @@ class _Look(msgspec.Struct, frozen=True):
     async def _between(self, app_key: str, after: int, up_to: int) -> int:
         return await log.count_after(self.log_db, app_key, after, up_to) if up_to > after else 0
 
+    async def _present(self, app_key: str, after: int, head: int) -> int:
+        """How many lie between these: counted, or by what the doors have stored where fewer lie outside."""
+        if self.from_the_ground or after - self.gone.get(app_key, 0) >= head - after:
+            return await self._between(app_key, after, head)
+        stored = await log.stored(self.log_db, app_key) - await removal.removed_after(self.log_db, app_key, 0)
+        outside = await log.count_after(self.log_db, app_key, head) + await self._between(app_key, 0, after)
+        return stored - outside
+
     async def _collected(self, app_key: str, start: int, head: int) -> int:
-        return await self._between(app_key, start, head) + await removal.removed_after(self.log_db, app_key, start)
+        return await self._present(app_key, start, head) + await removal.removed_after(self.log_db, app_key, start)
 
 
 async def _cursors(db: Database, live: Iterable[Destination], of: Collection[str] | None) -> dict[Keys, Cursor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -98,14 +99,7 @@ class Portal:
         self.writer = writer
         self.secure = not (settings.public_url or "").startswith("http://")
         self.cookie = "__Host-footfall" if self.secure else "footfall"
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters |= FILTERS
+        self._templates = _templates()
 
     def now(self) -> int:
         return time.time_ns() // 1_000_000
@@ -123,6 +117,28 @@ class Portal:
     def url(self, path: str) -> str:
         """An address that can be handed over."""
         return (self.settings.public_url or "http://127.0.0.1:8000") + path
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """One for the process: to compile a template takes longer than to make most pages."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= FILTERS
+    return found
+
+
+def compile_templates() -> None:
+    """All of them, so that no page's first visitor waits for it."""
+    templates = _templates()
+    for name in templates.list_templates(extensions=["html"]):
+        if name.startswith("portal/"):
+            templates.get_template(name)
 
 
 def date(at: int | None) -> str:
