@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -62,7 +62,7 @@ class Readers:
             self._later(_end(db))
         self._idle.clear()
         while self._ending:
-            await asyncio.gather(*self._ending)
+            await asyncio.wait(self._ending)
 
     @asynccontextmanager
     async def lend(self, *natures: str, partner_key: str | None = None) -> AsyncIterator[Mapping[str, Database]]:
@@ -79,9 +79,9 @@ class Readers:
         }
         lent: dict[str, Database] = {}
         whole = False
+        taking = self._later(self._take_all(list(dict.fromkeys(kinds.values())), partner_key, lent))
         try:
-            for kind in dict.fromkeys(kinds.values()):
-                await self._take(kind, partner_key, lent)
+            await asyncio.shield(taking)  # to open one has its end, and must not be left half done
             yield {nature: lent[kind] for nature, kind in kinds.items()}
             whole = True
         except StoreUnavailable:
@@ -90,7 +90,7 @@ class Readers:
             whole = True  # the page's own: what the reader was asked has ended, or ends before it is lent again
             raise
         finally:
-            back = self._later(self._take_back(lent, whole))
+            back = self._later(self._take_back(taking, lent, whole))
             if whole:
                 await asyncio.shield(back)  # cancelled or not, it comes back in order
 
@@ -107,6 +107,10 @@ class Readers:
                 await self._turns.acquire()
         except TimeoutError:
             raise Unavailable("too many read at once") from None
+
+    async def _take_all(self, kinds: Sequence[str], partner_key: str | None, lent: dict[str, Database]) -> None:
+        for kind in kinds:
+            await self._take(kind, partner_key, lent)
 
     async def _take(self, kind: str, partner_key: str | None, lent: dict[str, Database]) -> None:
         """A reader that waits, or a new one. A server may have begun anew meanwhile, and a file been replaced."""
@@ -133,9 +137,10 @@ class Readers:
             return await postgres.open_together(self._where, postgres.READER if kind == "all" else postgres.PORTAL)
         return await open_reader(self._where, kind)
 
-    async def _take_back(self, lent: dict[str, Database], whole: bool) -> None:
+    async def _take_back(self, taking: asyncio.Task[None], lent: dict[str, Database], whole: bool) -> None:
         """Keep what can be lent again, and let the next one have its turn."""
         try:
+            await asyncio.wait([taking])
             for kind, db in lent.items():
                 if not self._closed:
                     await self._keep(kind, db) if whole else await _end(db)
