@@ -226,7 +226,7 @@ _REJECTION = """
     insert into rejections (app_key, door, received_at, reason, detail, body) values (?, ?, ?, ?, ?, ?)"""
 
 _BY_DOOR = """
-    select case when name in ('install', 'app_request') then name else 'browser' end, count(*)
+    select case name when 'install' then 'installs' when 'app_request' then 'app-requests' else 'browser' end, count(*)
     from events
     where ? > 0 and seq between ? and ?
     group by 1"""
