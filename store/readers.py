@@ -60,6 +60,7 @@ class Readers:
             self._timer.cancel()
         for db in [*self._lent, *(idle.db for kind in self._idle.values() for idle in kind)]:
             self._later(_end(db))
+        self._lent.clear()
         self._idle.clear()
         while self._ending:
             await asyncio.wait(self._ending)
@@ -142,9 +143,9 @@ class Readers:
         try:
             await asyncio.wait([taking])
             for kind, db in lent.items():
-                if not self._closed:
+                if db in self._lent:  # else `close` ends it
+                    self._lent.discard(db)
                     await self._keep(kind, db) if whole else await _end(db)
-                self._lent.discard(db)
         finally:
             self._turns.release()
 

@@ -136,6 +136,27 @@ def test_a_statement_of_one_who_was_cut_off_is_stopped_and_its_reader_not_lent_a
     asyncio.run(in_time())
 
 
+@pytest.mark.parametrize("turns", range(6))
+def test_who_is_cut_off_while_a_reader_is_opened_leaves_none_open(where: Where, turns: int) -> None:
+    async def asking(readers: Readers) -> None:
+        async with readers.lend("log"):
+            await asyncio.sleep(60)
+
+    async def work() -> None:
+        async with asyncio.timeout(25), Readers(where) as readers:
+            asked = asyncio.create_task(asking(readers))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            while not asked.done():
+                asked.cancel()
+                await asyncio.sleep(0)
+        async with asyncio.timeout(25):
+            await until(lambda: threading.active_count() == before)
+
+    before = threading.active_count()
+    asyncio.run(work())
+
+
 def test_who_gave_up_waiting_for_an_answer_leaves_a_reader_that_the_next_can_use(where: Where) -> None:
     async def work(readers: Readers) -> None:
         with suppress(TimeoutError):
