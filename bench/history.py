@@ -76,6 +76,7 @@ def installation(directory: Path, events: int) -> Settings:
             raise RuntimeError(f"{directory} is not whole: remove it")
         now = time.time_ns() // 1_000_000
         asyncio.run(_begin(settings, now))
+        asyncio.run(move_in(settings, now))
         batches, suppressed = _fill_log(directory, spread(now, events))
         asyncio.run(_fill_ledger(settings, batches, suppressed))
         whole.touch()
@@ -92,7 +93,7 @@ async def sign_in(settings: Settings) -> dict[str, str]:
 
 
 async def _begin(settings: Settings, now: int) -> None:
-    """The registry: a partner with one app that has a destination, and two people."""
+    """The registry: a partner with one app that has a destination."""
     began = now - DAYS * DAY_MS
     await migrate_all(settings.where)
     async with await open_writer(settings.where, "registry") as db:
@@ -100,8 +101,13 @@ async def _begin(settings: Settings, now: int) -> None:
         await registry.add_app(db, began, FIRST_APP, "bench", "1000", "Bench")
         change = Change(segment_write_key=WRITE_KEY)
         await destinations.set_destination(db, Vault(settings.secret_key), began, FIRST_APP, change, 0)
-        await people.add(db, began, "operator@bench.example", "", "operator", None, "bench")
-        await people.add(db, began, "owner@bench.example", "", "owner", "bench", "bench")
+
+
+async def move_in(settings: Settings, now: int) -> None:
+    """The operator and the partner's owner."""
+    async with await open_writer(settings.where, "registry") as db:
+        await people.add(db, now, "operator@bench.example", "", "operator", None, "bench")
+        await people.add(db, now, "owner@bench.example", "", "owner", "bench", "bench")
 
 
 def spread(now: int, events: int) -> list[Hour]:

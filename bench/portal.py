@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from bench import history
 from bench.figure import Figure
-from bench.stage import FIRST_APP
+from bench.server import durable, fill_log, on
+from bench.stage import FIRST_APP, NOW_MS
 from collector.app import Collector
+from store.database import Connection, open_reader
 from store.settings import Settings
 
 CACHE = "BENCH_CACHE"  # names a directory where what takes minutes to make is kept
-EVENTS = int(os.environ.get("BENCH_EVENTS", "10000000"))
+EVENTS = 10_000_000
+EVENTS_ON_A_SERVER = 1_000_000
 ROUNDS = 40
 LIMIT_MS = 100.0
 OF_APP = {
@@ -64,11 +66,20 @@ def pages(scratch: Path) -> Iterator[Figure]:
     yield from asyncio.run(timed(history.installation(directory, EVENTS), "portal"))
 
 
+def pages_on_a_server(scratch: Path) -> Iterator[Figure]:
+    """The same on PostgreSQL, for an app with a tenth of the events and nothing sent yet."""
+    with durable() as cluster:
+        settings = on(cluster, scratch, with_destinations=True)
+        fill_log(settings, EVENTS_ON_A_SERVER)
+        asyncio.run(history.move_in(settings, NOW_MS))
+        yield from asyncio.run(timed(settings, "pg portal"))
+
+
 async def timed(settings: Settings, prefix: str) -> list[Figure]:
-    """Half and nearly all of the times of each page."""
+    """What half and nearly all of a page's answers take, and its first."""
     tokens = await history.sign_in(settings)
     addresses = {name: f"/apps/{FIRST_APP}/{rest}" for name, rest in OF_APP.items()} | OF_ALL
-    told = _told(settings)
+    told = await _told(settings)
     async with running(Collector(settings)) as client:
         took: dict[str, list[float]] = {name: [] for name in addresses}
         bare = []
@@ -76,7 +87,7 @@ async def timed(settings: Settings, prefix: str) -> list[Figure]:
             for name, address in addresses.items():
                 role = "operator" if address.startswith("/operator") else "owner"
                 took[name].append(await client(address.format(**told), tokens[role]))
-            bare.append(bare_query(settings))
+            bare.append(await bare_query(settings))
     peer = statistics.median(bare)
     figures = []
     for name, times in took.items():
@@ -87,22 +98,24 @@ async def timed(settings: Settings, prefix: str) -> list[Figure]:
     return figures
 
 
-def bare_query(settings: Settings) -> float:
-    """Milliseconds of what the least page has to ask: the app's newest events, over a connection that is open."""
-    with closing(sqlite3.connect(settings.data_dir / "events.db")) as log:
-        log.execute("select 1 from events limit 1").fetchall()
-        began = time.perf_counter()
-        log.execute("select * from events where app_key = ? order by seq desc limit 50", (FIRST_APP,)).fetchall()
-        return (time.perf_counter() - began) * 1_000
+async def bare_query(settings: Settings) -> float:
+    """Milliseconds of the least that a page of an app asks: its newest events, over a connection that is open."""
+    async with await open_reader(settings.where, "log") as log:
+        return await log.run(_bare)
 
 
-def _told(settings: Settings) -> dict[str, Any]:
+def _bare(connection: Connection) -> float:
+    began = time.perf_counter()
+    connection.execute("select * from events where app_key = ? order by seq desc limit 50", (FIRST_APP,)).fetchall()
+    return (time.perf_counter() - began) * 1_000
+
+
+async def _told(settings: Settings) -> dict[str, Any]:
     """What addresses are made of: a seq in the middle of the log, one shortly before its end, and somebody."""
-    with closing(sqlite3.connect(settings.data_dir / "events.db")) as log:
-        head = log.execute("select max(seq) from events").fetchone()[0]
+    async with await open_reader(settings.where, "log") as log:
+        head = await log.value("select max(seq) from events")
         sql = "select anonymous_id from events where seq <= ? and suppressed is null order by seq desc limit 1"
-        visitor = log.execute(sql, (head - 10_000,)).fetchone()[0]
-    return {"middle": head // 2, "news": head - 100, "visitor": visitor}
+        return {"middle": head // 2, "news": head - 100, "visitor": await log.value(sql, (head - 10_000,))}
 
 
 class Client:
