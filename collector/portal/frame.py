@@ -188,6 +188,8 @@ class _Guarded:
 
     async def _answer(self, request: Request) -> Response:
         portal = self._portal
+        if not is_our_host(request, portal.settings.public_url):
+            return portal.page(request, "elsewhere.html", {"url": portal.settings.public_url}, 421)
         page = self._pages.get("GET" if request.method == "HEAD" else request.method)
         if page is None:
             text = "This address is not for what was sent to it."
@@ -243,6 +245,20 @@ def is_cross_site(request: Request) -> bool:
         return site not in ("same-origin", "none")
     origin = request.headers.get("origin")
     return origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+
+
+def is_our_host(request: Request, public_url: str | None) -> bool:
+    """Whether a page was asked for by a name that it has: that of the public URL, if there is one, or this machine's.
+
+    Another name that leads here is somebody else's, whose pages could read ours as their own.
+    """
+    if public_url is None:
+        return True
+    try:
+        name = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    except ValueError:
+        return False
+    return name in (urlsplit(public_url).hostname, "localhost", "127.0.0.1", "::1")
 
 
 def who(request: Request) -> Who:
