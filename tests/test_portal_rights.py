@@ -108,6 +108,7 @@ ASKS: dict[tuple[str, str], Ask] = {
     ("POST", "/apps/{app_key}/deliveries/replays"): Ask(422, app),
     ("GET", "/apps/{app_key}/deliveries/receipts"): Ask(200, app),
     ("GET", "/apps/{app_key}/receipts/{receipt_id}.json"): Ask(404, app),
+    ("GET", "/audit"): Ask(),
     ("GET", "/operator"): Ask(),
     ("GET", "/operator/partners"): Ask(),
     ("POST", "/operator/partners"): Ask(303, form=lambda of: {"key": "new", "partner_id": "17", "name": "New"}),
