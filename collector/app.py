@@ -26,6 +26,7 @@ from collector.ingest import Intake
 from collector.openapi import load_document
 from collector.origins import Origins
 from collector.portal.frame import Portal, routes
+from collector.portal.openid import provider_of
 from collector.portal.pages import PAGES
 from collector.sweeper import Sweeper
 from collector.writer import Stored, Writer
@@ -37,11 +38,15 @@ PATIENCE_SECONDS = 10.0  # for a server's answer: senders wait twice that for ou
 
 
 class Collector:
-    """The ASGI application. Its parts exist between the start and the stop of the server's lifespan."""
+    """The ASGI application. Its parts exist between the start and the stop of the server's lifespan.
+
+    Raises ConfigError when people are to sign in by OpenID Connect and cannot.
+    """
 
     def __init__(self, settings: Settings, extra: Sequence[BaseRoute] = ()) -> None:
         self._settings = settings
         self._extra = extra
+        self._provider = provider_of(settings)
         starlette = Starlette(lifespan=self._life)
         starlette.router.redirect_slashes = False  # it would redirect to whatever host the request names
         self._router: ASGIApp = starlette
@@ -109,7 +114,7 @@ class Collector:
                 Route("/metrics", health.metrics),
                 Route("/openapi.json", load_document(settings.ingest_path), methods=["GET"]),
                 *self._extra,
-                *routes(Portal(settings, registry_reader, registry_writer), PAGES),
+                *routes(Portal(settings, registry_reader, registry_writer, self._provider), PAGES),
             ]
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles

@@ -61,7 +61,7 @@ async def change_password(portal: Portal, request: Request) -> Response:
     address, new = client_address(request), fields.get("new", "")
     wait = await patience.spend(portal.writer, now, address, me.email)
     if wait:
-        return too_many(portal, request, wait, "prove.html", {"then": "/account"})
+        return too_many(portal, request, wait, "prove.html", {"then": "/account", "known": False})
     if not await off_loop(passwords.is_right, me.password_hash, fields.get("old", "")):
         return await _page(portal, request, 403, new="That is not your password.")
     await patience.restore(portal.writer, address, me.email)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import jinja2
@@ -31,6 +31,9 @@ from store.second_factor import Tickets
 from store.secrets import Vault
 from store.sessions import Session
 from store.settings import Settings
+
+if TYPE_CHECKING:
+    from collector.provider import Provider
 
 MOST_FORM_BYTES = 32 * 1024
 MOST_FIELDS = 100
@@ -85,8 +88,11 @@ class Portal:
     """What the pages share. The registry is read by one connection and written by another, so that no page sees half a
     change; the log and the ledger are opened by who reads them."""
 
-    def __init__(self, settings: Settings, registry: Database, writer: Database) -> None:
+    def __init__(
+        self, settings: Settings, registry: Database, writer: Database, provider: Provider | None = None
+    ) -> None:
         self.settings = settings
+        self.provider = provider  # of sign-ins by OpenID Connect, where there is one
         self.vault = Vault(settings.secret_key)
         self.links = Links(settings.secret_key)
         self.tickets = Tickets(settings.secret_key)
@@ -114,6 +120,7 @@ class Portal:
         """A page by its template, with who asks and where we are."""
         who: Who | None = getattr(request.state, "who", None)
         shared = {"who": who, "here": request.scope["path"], "query": request.scope["query_string"].decode("latin-1")}
+        shared["provider"] = self.provider.name if self.provider else ""
         rights = {"EDITORS": EDITORS, "OWNERS": OWNERS, "OPERATORS": OPERATORS}
         text = self._templates.get_template(f"portal/{name}").render(shared | rights | dict(values or {}))
         return HTMLResponse(text, status, HEADERS)

@@ -24,7 +24,7 @@ from collector.portal.frame import (
     with_session,
     without_session,
 )
-from store import passwords, patience, people, registry, second_factor, sessions
+from store import identities, passwords, patience, people, registry, second_factor, sessions
 from store.errors import ConfigError
 from store.links import Purpose
 from store.people import Person
@@ -110,22 +110,32 @@ async def second_step(portal: Portal, request: Request) -> Response:
 
 async def ask_again(portal: Portal, request: Request) -> Response:
     """GET /prove"""
-    then = local_path(request.query_params.get("next", "/"))
-    return portal.page(request, "prove.html", {"then": then, "error": ""})
+    return await prove_page(portal, request, local_path(request.query_params.get("next", "/")))
+
+
+async def prove_page(portal: Portal, request: Request, then: str, error: str = "", status: int = 200) -> Response:
+    """Asks for what proves that it is them: the password, or the provider where they signed in by it."""
+    told = {"then": then, "error": error, "known": await is_known(portal, who(request).person)}
+    return portal.page(request, "prove.html", told, status)
+
+
+async def is_known(portal: Portal, person: Person) -> bool:
+    """Whether somebody has signed in by the provider that there is now."""
+    return portal.provider is not None and await identities.is_known(portal.registry, portal.provider.issuer, person)
 
 
 async def prove(portal: Portal, request: Request) -> Response:
     """POST /prove"""
     fields, me = await read_form(request), who(request)
-    told = {"then": local_path(fields.get("next", "/"))}
+    then = local_path(fields.get("next", "/"))
     wait = await patience.spend(portal.writer, portal.now(), client_address(request), me.person.email)
     if wait:
-        return too_many(portal, request, wait, "prove.html", told)
+        return too_many(portal, request, wait, "prove.html", {"then": then, "known": False})
     if not await off_loop(passwords.is_right, me.person.password_hash, fields.get("password", "")):
-        return portal.page(request, "prove.html", told | {"error": "That is not your password."}, 403)
+        return await prove_page(portal, request, then, "That is not your password.", 403)
     await patience.restore(portal.writer, client_address(request), me.person.email)
     await sessions.prove(portal.writer, portal.now(), me.session)
-    return see(told["then"])
+    return see(then)
 
 
 async def sign_out(portal: Portal, request: Request) -> Response:
