@@ -11,6 +11,7 @@ from collector.portal import (
     details,
     event,
     live,
+    openid,
     operator,
     parked,
     people,
@@ -23,6 +24,7 @@ from collector.portal.frame import Page
 
 PAGES: list[Page] = [
     *sign_in.PAGES,
+    *openid.PAGES,
     *apps.PAGES,
     *details.PAGES,
     *destination.PAGES,
