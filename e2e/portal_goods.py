@@ -134,7 +134,9 @@ class Goods:
         await sessions.begin(db, self.now - 5 * HOUR_MS, owner, "198.51.100.4", PHONE)
         await sessions.begin(db, self.now - 3 * HOUR_MS, owner, "2001:db8::17", FIREFOX)
         await people.disable(db, self.now - 2 * DAY_MS, left, owner.email)
-        secured = await people.add(db, self.now - 7 * DAY_MS, "eva@acme.example", "Eva Lund", "owner", "acme", owner.email)
+        secured = await people.add(
+            db, self.now - 7 * DAY_MS, "eva@acme.example", "Eva Lund", "owner", "acme", owner.email
+        )
         await db.change(
             "update people set totp_secret = ?, password_hash = 'x' where person_id = ?",
             (self.vault.encrypt("JBSWY3DPEHPK3PXP"), secured.person_id),
@@ -170,7 +172,9 @@ class Goods:
             vault,
             self.now - 3 * DAY_MS,
             CHARTS,
-            Change(segment_write_key="ACMECHARTSWAREHOUSE000000000KEY2", region="eu", profile="segment", uninstalls=True),
+            Change(
+                segment_write_key="ACMECHARTSWAREHOUSE000000000KEY2", region="eu", profile="segment", uninstalls=True
+            ),
             0,
             "warehouse",
             owner,
@@ -226,7 +230,9 @@ class Goods:
             rows.append(self.row("tab_click", at + 4_000, number, tab, **known))
         if number % 4 == 0:
             rows.append(
-                self.row("cta_click", at + 9_000, number, msgspec.structs.replace(told, label="Start Free Trial"), **known)
+                self.row(
+                    "cta_click", at + 9_000, number, msgspec.structs.replace(told, label="Start Free Trial"), **known
+                )
             )
         if number % 7 == 3:
             rows.append(self.row("install", at + 15_000, number, Details(), source="server", **known))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -27,12 +27,6 @@ WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 every_stop = pytest.mark.parametrize("stop", [stop for stop in STOPS if stop.is_page], ids=lambda stop: stop.name)
 every_state = pytest.mark.parametrize("state", STATES)
-
-
-@pytest.fixture(scope="session")
-def tours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tour]]:
-    with Tour(tmp_path_factory.mktemp("full"), "full") as full, Tour(tmp_path_factory.mktemp("empty"), "empty") as empty:
-        yield {"full": full, "empty": empty}
 
 
 def test_every_page_has_a_way_to_it_and_a_picture_of_its_own_name() -> None:
@@ -86,7 +80,9 @@ def barriers(page: Page, *rules: str) -> list[str]:
     options: dict[str, Any] = {"resultTypes": ["violations"], "elementRef": False}
     if rules:
         options["runOnly"] = {"type": "rule", "values": list(rules)}
-    found: list[dict[str, Any]] = page.evaluate("async (options) => (await axe.run(document, options)).violations", options)
+    found: list[dict[str, Any]] = page.evaluate(
+        "async (options) => (await axe.run(document, options)).violations", options
+    )
     return [f"{each['id']}: {node['html'][:200]} {node['failureSummary']}" for each in found for node in each["nodes"]]
 
 
@@ -136,8 +132,8 @@ WIDTHS = """() => [null, ...document.querySelectorAll('details')].map((one) => {
   return document.documentElement.scrollWidth;
 })"""
 FORMS = """() => [...document.forms].map((form) => ({
-  action: new URL(form.action).pathname,
-  method: form.method.toUpperCase(),
+  action: new URL(form.getAttribute('action') ?? '', location).pathname,
+  method: (form.getAttribute('method') ?? 'get').toUpperCase(),
   sends: [...form.elements].some((one) => one.type === 'submit' && !one.disabled && one.checkVisibility()),
 }))"""
 NEEDING = """() => [...document.querySelectorAll('button, [role=button], [role=tab], a:not([href]), [onclick]')]
