@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Response
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Response, expect
 from portal_tour import STATES, STOPS, Stop, Tour, page_of, unvisited
 
 from collector.portal.pages import PAGES
@@ -23,6 +23,7 @@ from collector.portal.pages import PAGES
 AXE = Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js"
 AXE_HASH = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
 MOST_BYTES = 60_000  # of a page with its style sheets and scripts, as they are sent
+PAPER = {"width": 718, "height": 1050}  # A4 within margins of a centimetre
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 every_stop = pytest.mark.parametrize("stop", [stop for stop in STOPS if stop.is_page], ids=lambda stop: stop.name)
@@ -163,6 +164,24 @@ def test_a_page_needs_no_script(
 
 def is_there(method: str, path: str) -> bool:
     return any(page.method == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", page.path), path) for page in PAGES)
+
+
+@every_stop
+def test_a_page_prints_whole_in_light_and_without_its_navigation(
+    tours: dict[str, Tour], new_context: Callable[..., BrowserContext], stop: Stop
+) -> None:
+    tour = tours["full" if "full" in stop.states else "empty"]
+    page = tour.enter(new_context, stop.who[0], viewport=PAPER, color_scheme="dark", reduced_motion="reduce")
+    page.goto(str(tour.address(stop)))
+    page.emulate_media(media="print")
+    assert page.evaluate(CUT_OFF) == []
+    expect(page.locator("nav:visible, button:visible, summary.button:visible, a.button:visible")).to_have_count(0)
+    page.evaluate(AXE.read_text())
+    assert barriers(page, "color-contrast") == []
+
+
+CUT_OFF = """() => [document.documentElement, ...document.querySelectorAll('.table-box, .table-wrap, pre')]
+  .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => `${one.className} ${one.scrollWidth}`)"""
 
 
 @every_stop
