@@ -22,6 +22,7 @@ from starlette.routing import Route
 import journal
 from collector.assets import TEMPLATES
 from collector.portal import words
+from collector.portal.packing import packed
 from store import sessions
 from store.accounts import Accounts
 from store.database import Database
@@ -49,6 +50,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "same-origin",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "Vary": "Accept-Encoding, Sec-Fetch-Site",
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -217,7 +219,7 @@ class _Guarded:
         except Exception as error:  # whatever it was, the answer has the headers of every answer, and tells nothing
             journal.note("a page failed", "error", page=next(iter(self._pages.values())).path, **journal.failure(error))
             response = self._portal.page(request, "error.html", {"title": "That went wrong", "text": FAILED}, 500)
-        await response(scope, receive, send)
+        await packed(request, response)(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         portal = self._portal
