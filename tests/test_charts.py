@@ -278,7 +278,7 @@ def test_bands_of_a_stop_lie_below_each_other_within_it(flows: list[Flow]) -> No
     for band, one in zip(chart.bands, fold(flows), strict=True):
         leaving.setdefault((round(100 * one.position / chart.columns, 3), one.source.name), []).append(band)
     for key, bands in leaving.items():
-        bands.sort(key=lambda band: band.left)
+        bands.sort(key=lambda band: (band.left, band.thickness))
         assert bands[0].left >= nodes[key].y - 0.1
         assert bands[-1].left + bands[-1].thickness <= nodes[key].y + nodes[key].height + 0.1
         assert all(upper.left + upper.thickness <= lower.left + 0.1 for upper, lower in pairwise(bands))
