@@ -73,9 +73,9 @@ class Snippet(msgspec.Struct, frozen=True):
 
 
 def load_static() -> dict[str, Asset]:
-    """Style sheets and scripts of our own pages, by route."""
+    """Style sheets and scripts of our own pages, by route; compressed once, here."""
     found = {}
-    for folder in ("css", "js"):
+    for folder in ("css", "js", "vendor/uplot"):
         for path in sorted((STATIC / folder).glob("*.*")):
             if path.suffix in _TYPES and path.name not in ("footfall.js", "stub.js"):
                 headers = [
