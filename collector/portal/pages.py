@@ -20,12 +20,13 @@ from collector.portal import (
     tokens,
 )
 from collector.portal.frame import Page
-from collector.portal.numbers import overview
+from collector.portal.numbers import funnel, overview
 
 PAGES: list[Page] = [
     *sign_in.PAGES,
     *apps.PAGES,
     *overview.PAGES,
+    *funnel.PAGES,
     *details.PAGES,
     *destination.PAGES,
     *live.PAGES,

@@ -22,8 +22,8 @@ NAME_WIDTH = 190  # pixels for a name beside its numbers on a narrow screen
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A step: its name, its colour (a kind of event, or "visitors") and how many visitors came to it. `both` is how many
-    of them came to the step `after` too, out of `after_visitors`; where it is None, all came by the step above."""
+    """A step: its name, its colour (a kind of event, or "visitors") and how many visitors came to it. `both` is how
+    many of them came to the step `after` too, out of its `after_visitors`; None: all came by the step above."""
 
     name: str
     kind: str
