@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collector.portal import (
     account,
-    apps,
     audit,
     deliveries,
     destination,
@@ -17,6 +16,7 @@ from collector.portal import (
     receipts,
     replays,
     sign_in,
+    start,
     tokens,
 )
 from collector.portal.frame import Page
@@ -24,7 +24,7 @@ from collector.portal.numbers import funnel, overview
 
 PAGES: list[Page] = [
     *sign_in.PAGES,
-    *apps.PAGES,
+    *start.PAGES,
     *overview.PAGES,
     *funnel.PAGES,
     *details.PAGES,

@@ -122,7 +122,7 @@ def _reasons(values: Values) -> list[tuple[str, int]]:
 # --- what the page says of them
 
 
-def told(values: Values, asked: Asked) -> Mapping[str, Any]:
+def told(values: Values, asked: Asked | None = None) -> Mapping[str, Any]:
     """Big numbers, pictures and sentences."""
     visitors, views = values.linked
     total = values.now.total
