@@ -391,6 +391,7 @@ def test_addresses_keep_what_is_a_pages_own() -> None:
     assert of.filtered("cta", "Try & buy") == "/apps/x/journeys?period=7d&back=1&f=cta%3ATry+%26+buy"
     assert of.page("funnel") == "/apps/x/funnel?period=7d"
     assert of.download("csv", table="links") == "/apps/x/journeys.csv?period=7d&back=1&table=links"
+    assert of.of("/partners/owner") == "/partners/owner/journeys?period=7d&back=1"
     assert of.fields() == [("period", "7d"), ("back", "1")]
 
 

@@ -80,6 +80,11 @@ class Asked(msgspec.Struct, frozen=True):
         """Another page of numbers for the same time, with the same filters."""
         return self._address(name, self.view.query(**more))
 
+    def of(self, base: str) -> str:
+        """The same page of another app, or of a partner, by where its pages are."""
+        query = self.view.query(**self._more())
+        return f"{base}/{self.name}" + (f"?{query}" if query else "")
+
     def download(self, kind: str, **changed: str) -> str:
         return self._address(f"{self.name}.{kind}", self.view.query(**self._more() | changed))
 
