@@ -292,7 +292,9 @@ def test_nothing_in_a_time_says_when_there_was_something(owner: Browser) -> None
 def counted_now(house: House) -> Counted:
     async def look() -> Counted:
         async with await open_writer(house.cast.where, "registry") as db:
-            return await counted(Portal(house.cast.settings(), db, db))
+            portal = Portal(house.cast.settings(), db, db)
+            async with portal.readers:
+                return await counted(portal)
 
     return asyncio.run(look())
 

@@ -103,7 +103,7 @@ async def question(portal: Portal, request: Request, page: Numbers) -> Asked:
 
 
 async def values_of(portal: Portal, request: Request, page: Numbers, of: Asked) -> Any:
-    """Raises NotFound and StoreUnavailable."""
+    """Raises NotFound and Unavailable."""
     async with stores(portal, request, with_ledger=False) as opened:
         return await page.read(opened.log, of.place.scope(of.view.filters), of.view, of.more)
 
