@@ -20,7 +20,7 @@ from collector.portal.frame import Portal
 from collector.portal.numbers import funnel, overview
 from collector.portal.numbers.counted import Counted, counted
 from collector.portal.numbers.funnel import TOOK, middle
-from collector.portal.numbers.page import Asked
+from collector.portal.numbers.page import Asked, Numbers
 from collector.portal.numbers.place import Place
 from collector.portal.numbers.table import Table
 from collector.portal.numbers.titles import TITLES
@@ -385,6 +385,11 @@ def test_a_time_and_what_it_is_compared_with_in_words(view: View, earlier: str, 
 def test_bins_are_called_by_their_beginning(first: date, label: str) -> None:
     view = a_view(first=first)
     assert bin_label(view.bins()[0], view) == label
+
+
+def test_no_page_has_a_parameter_of_its_own_that_every_page_has() -> None:
+    with pytest.raises(ValueError, match="from: every page"):
+        Numbers("journeys", overview.read, overview.tables, ("step", "from"))
 
 
 def test_addresses_keep_what_is_a_pages_own() -> None:

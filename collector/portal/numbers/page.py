@@ -32,6 +32,9 @@ Read = Callable[[Database, Scope, View, Mapping[str, str]], Awaitable[Any]]
 Told = Callable[[Any, "Asked"], Mapping[str, Any]]
 
 
+VIEWS = frozenset({"period", "from", "to", "tz", "compare", "f", "table"})  # parameters that every page has
+
+
 class Numbers(msgspec.Struct, frozen=True):
     """`name` is in the addresses and the template's name. `read` gives the page's values, from the log, a scope, a view
     and what else the address says; `more` are the names of the latter. It may raise NotFound. `told` is what the
@@ -42,6 +45,10 @@ class Numbers(msgspec.Struct, frozen=True):
     tables: Callable[[Any], list[Table]]
     more: tuple[str, ...] = ()
     told: Told = lambda values, asked: {}
+
+    def __post_init__(self) -> None:
+        if taken := VIEWS.intersection(self.more):
+            raise ValueError(f"{', '.join(sorted(taken))}: every page of numbers has a parameter of this name")
 
     @property
     def title(self) -> str:
