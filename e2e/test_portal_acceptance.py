@@ -6,6 +6,7 @@ Each step is a function of its own, and takes the page that it begins on: a furt
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -91,7 +92,7 @@ def signs_in_again(owner: Page, scene: Scene) -> None:
 
 
 def finds_the_app(owner: Page, scene: Scene) -> None:
-    names = owner.locator(".cards h2").all_inner_texts()
+    names = owner.locator(".cards h3").all_inner_texts()
     assert sorted(names) == [scene.cast.sibling_app, scene.cast.owner_app]
     owner.get_by_role("link", name=scene.cast.owner_app).click()
     expect(owner.get_by_text("Nothing has come in yet")).to_be_visible()
@@ -142,6 +143,18 @@ def clicks(visitor: Page, scene: Scene) -> None:
     visitor.wait_for_url("**/thanks")
 
 
+def finds_it_counted(owner: Page, scene: Scene) -> None:
+    """In the numbers of the app, which follow within a second or so; then back to where it was."""
+    owner.get_by_role("link", name="Overview").click()
+    deadline = time.monotonic() + 60
+    while owner.get_by_text("Nothing has come in yet").count() and time.monotonic() < deadline:
+        owner.reload()
+    expect(owner.locator(".figures li", has_text="Unique visitors")).to_contain_text("1")
+    owner.get_by_role("link", name="Funnel").click()
+    expect(owner.get_by_role("figure").first).to_contain_text("100\u202f% of Page view")
+    owner.get_by_role("link", name="Live events").click()
+
+
 def sees_the_click_come_in(owner: Page) -> str:
     """Without a reload; the address of the click's own page."""
     row = owner.locator("tr[data-seq]", has_text=LABEL)
@@ -165,7 +178,16 @@ def finds_it_accepted(owner: Page, scene: Scene) -> None:
 def sees_nothing(stranger: Page, event: str, scene: Scene) -> None:
     """Neither by the addresses that the owner has nor on any page of their own."""
     scene.sign_in(stranger, STRANGER)
-    views = ("live", "live/news", "details", "details/destination", "deliveries", "deliveries/parked")
+    views = (
+        "overview",
+        "funnel",
+        "live",
+        "live/news",
+        "details",
+        "details/destination",
+        "deliveries",
+        "deliveries/parked",
+    )
     for address in (event, *(f"{scene.app}/{view}" for view in (*views, "deliveries/replays", "deliveries/receipts"))):
         assert stranger.request.get(address).status == 404, address
     own = f"/apps/{scene.cast.stranger_app}"
@@ -193,6 +215,8 @@ def test_an_owner_goes_from_an_invitation_to_an_accepted_event_and_a_stranger_se
     proves_it(owner, scene)
     owner.get_by_role("link", name="Live events").click()
     clicks(scene.browser(), scene)
+    sees_the_click_come_in(owner)
+    finds_it_counted(owner, scene)
     event = sees_the_click_come_in(owner)
     assert scene.footfall.export().returncode == 0
     finds_it_accepted(owner, scene)

@@ -108,6 +108,15 @@ def test_no_page_is_wider_than_its_window(
     page = new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
     hour.sign_in(page)
     hour.view("crm-" + "w" * 190)
-    for view in ("details", "details/destination", "live", "deliveries", "deliveries/parked", "deliveries/replays"):
+    for view in (
+        "overview",
+        "funnel?f=utm_source:news",
+        "details",
+        "details/destination",
+        "live",
+        "deliveries",
+        "deliveries/parked",
+        "deliveries/replays",
+    ):
         page.goto(f"{hour.app}/{view}")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view

@@ -22,6 +22,7 @@ from starlette.routing import Route
 import journal
 from collector.assets import TEMPLATES
 from collector.portal import words
+from collector.portal.numbers.titles import TITLES
 from collector.portal.packing import packed
 from store import sessions
 from store.accounts import Accounts
@@ -127,8 +128,8 @@ class Portal:
         who: Who | None = getattr(request.state, "who", None)
         shared = {"who": who, "here": request.scope["path"], "query": request.scope["query_string"].decode("latin-1")}
         shared["provider"] = self.provider.name if self.provider else ""
-        rights = {"EDITORS": EDITORS, "OWNERS": OWNERS, "OPERATORS": OPERATORS}
-        text = self._templates.get_template(f"portal/{name}").render(shared | rights | dict(values or {}))
+        known = {"EDITORS": EDITORS, "OWNERS": OWNERS, "OPERATORS": OPERATORS, "TITLES": TITLES}
+        text = self._templates.get_template(f"portal/{name}").render(shared | known | dict(values or {}))
         return HTMLResponse(text, status, HEADERS)
 
     def url(self, path: str) -> str:

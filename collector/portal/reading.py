@@ -42,3 +42,10 @@ async def runs(portal: Portal) -> AsyncIterator[Database | None]:
     """The ledger for what names no partner: when runs were, and which intents are carried out."""
     async with portal.readers.lend("ledger") as lent:
         yield lent.get("ledger")
+
+
+@asynccontextmanager
+async def everybodys(portal: Portal) -> AsyncIterator[Database]:
+    """The log for what names no partner: how far it goes, and how much of it is counted. Raises Unavailable."""
+    async with portal.readers.lend("log") as lent:
+        yield lent["log"]

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -35,12 +35,15 @@ COMPARED = {"before": "The time before", "year": "A year earlier", "none": "Noth
 USUAL_PERIOD, USUAL_ZONE, USUAL_COMPARED = "28d", "UTC", "before"
 MOST_FILTERS = 5
 MOST_DAYS = 3_660
+REGIONS = frozenset("Africa America Antarctica Asia Atlantic Australia Europe Indian Pacific".split())  # no old names
+NO_END = 1 << 62
 FIRST_DAY = date(2000, 1, 1)
 Step = Literal["hour", "day", "week", "month"]
 
 
 class View(msgspec.Struct, frozen=True):
-    """`first` and `last` are days, both included; `filters` are pairs of a facet and a value."""
+    """`first` and `last` are days, both included; `filters` are pairs of a facet and a value. `until` is the half-hour
+    after the one that is running: what is after that is not there yet, so that the time ends with it."""
 
     period: str
     first: date
@@ -48,6 +51,7 @@ class View(msgspec.Struct, frozen=True):
     zone: str
     compared: str
     filters: tuple[tuple[str, str], ...]
+    until: int = NO_END
 
     @property
     def step(self) -> Step:
@@ -57,25 +61,36 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def span(self) -> Span:
-        return Span(midnight(self.first, self.zone), midnight(self.last + timedelta(1), self.zone))
+        return Span(midnight(self.first, self.zone), min(self._end, self.until))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the time is not over."""
+        return self.until <= self._end
+
+    @property
+    def _end(self) -> int:
+        return midnight(self.last + timedelta(1), self.zone)
 
     def bins(self) -> list[Span]:
         """The bins of the whole time, in order."""
         span = self.span
         if self.step == "hour":
-            edges = [*range(span.first, span.end, 2), span.end]
+            begins: list[int] = list(range(span.first, span.end, 2))
         else:
-            edges = [*(midnight(day, self.zone) for day in _steps(self.first, self.last, self.step)), span.end]
+            begins = [midnight(day, self.zone) for day in _steps(self.first, self.last, self.step)]
+        edges = [*(first for first in begins if first < span.end), span.end]
         return [Span(first, end) for first, end in pairwise(edges)]
 
     def earlier(self) -> View | None:
-        """The time to compare with, as many days long; None: nothing."""
+        """The time to compare with, as long, or as much of it as of this one is over; None: nothing."""
         days = (self.last - self.first).days + 1
         back = {"before": days, "year": 364, "none": 0}[self.compared]  # 52 weeks, so that days of the week are alike
         if not back or self.first - timedelta(back) < FIRST_DAY:
             return None
         first, last = self.first - timedelta(back), self.last - timedelta(back)
-        return View("custom", first, last, self.zone, "none", self.filters)
+        until = midnight(first, self.zone) + self.span.end - self.span.first
+        return View("custom", first, last, self.zone, "none", self.filters, until if self.is_running else NO_END)
 
     def query(self, **changed: str | None) -> str:
         """The address's query for this view, with some of it changed: `period`, `from`, `to`, `tz`, `compare`, and
@@ -92,6 +107,10 @@ class View(msgspec.Struct, frozen=True):
         values |= changed
         told = [(name, value) for name, value in values.items() if value is not None]
         return urlencode([*told, *(("f", f"{facet}:{value}") for facet, value in self.filters)])
+
+    def fields(self) -> list[tuple[str, str]]:
+        """The query for this view as the fields of a form."""
+        return parse_qsl(self.query(), keep_blank_values=True)
 
     def filtered(self, facet: str, value: str) -> View:
         """The same with one filter more."""
@@ -118,15 +137,26 @@ def asked(query: Mapping[str, str], filters: Sequence[str], now: int) -> View:
         period, days = USUAL_PERIOD, _preset(USUAL_PERIOD, today)
     compared = query.get("compare", USUAL_COMPARED)
     first, last = days or (today, today)
-    return View(
-        period, first, last, zone, compared if compared in COMPARED else USUAL_COMPARED, tuple(_filters(filters))
-    )
+    if compared not in COMPARED:
+        compared = USUAL_COMPARED
+    return View(period, first, last, zone, compared, tuple(_filters(filters)), now // SLOT_MS + 1)
 
 
 @lru_cache(1)
 def zones() -> frozenset[str]:
     """The names of zones that can be asked for."""
     return frozenset(name for name in available_timezones() if "/" in name or name == "UTC")
+
+
+@lru_cache(1)
+def offered() -> Mapping[str, Sequence[tuple[str, str]]]:
+    """The zones to choose from, each with its words, by region; UTC is in none."""
+    by_region: dict[str, list[tuple[str, str]]] = {"": [("UTC", "UTC")]}
+    for name in sorted(zones()):
+        region, _, city = name.partition("/")
+        if region in REGIONS:
+            by_region.setdefault(region, []).append((name, city.replace("_", " ")))
+    return by_region
 
 
 def midnight(day: date, zone: str) -> int:

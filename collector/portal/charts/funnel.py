@@ -22,11 +22,15 @@ NAME_WIDTH = 190  # pixels for a name beside its numbers on a narrow screen
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A step: its name, its colour (a kind of event, or "visitors") and how many visitors came to it."""
+    """A step: its name, its colour (a kind of event, or "visitors") and how many visitors came to it. `both` is how
+    many of them came to the step `after` too, out of its `after_visitors`; None: all came by the step above."""
 
     name: str
     kind: str
     visitors: int
+    after: str = ""
+    after_visitors: int = 0
+    both: int | None = None
 
 
 class DrawnStep(msgspec.Struct, frozen=True):
@@ -39,6 +43,7 @@ class DrawnStep(msgspec.Struct, frozen=True):
     width: float
     visitors: str
     of_first: str
+    after: str
     from_before: str
 
 
@@ -56,7 +61,8 @@ def funnel(title: str, steps: Sequence[Step], takeaway: str = "") -> Funnel:
     most = max((step.visitors for step in steps), default=0)
     drawn = []
     for nth, step in enumerate(steps):
-        before = steps[nth - 1].visitors if nth else 0
+        before = steps[nth - 1] if nth else Step("", "", 0)
+        by_both = step.both is not None
         drawn.append(
             DrawnStep(
                 step.name,
@@ -66,7 +72,10 @@ def funnel(title: str, steps: Sequence[Step], takeaway: str = "") -> Funnel:
                 place(step.visitors, most),
                 number(step.visitors),
                 share(step.visitors, steps[0].visitors),
-                share(step.visitors, before) if nth else "",
+                step.after if by_both else before.name,
+                (share(step.both or 0, step.after_visitors) if by_both else share(step.visitors, before.visitors))
+                if nth
+                else "",
             )
         )
     return Funnel(title, takeaway or _sentence(steps), _y(len(steps)), tuple(drawn))

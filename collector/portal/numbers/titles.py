@@ -1,0 +1,6 @@
+"""What the pages of numbers are called, by their names in addresses, in the order of the navigation."""
+
+TITLES = {
+    "overview": "Overview",
+    "funnel": "Funnel",
+}
