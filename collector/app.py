@@ -93,7 +93,7 @@ class Collector:
             writer.start()
             stack.push_async_callback(writer.stop)
             if not WITHOUT_ROLLUPS:
-                roller = Roller(registry_reader, log_reader, log_writer)
+                roller = Roller(registry_reader, log_reader, log_writer, writer)
                 roller.start()
                 stack.push_async_callback(roller.stop)
             if settings.database_url is None:  # on a server `footfall purge` has no need to ask
