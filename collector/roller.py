@@ -15,7 +15,8 @@ from store.database import Database
 from store.rollups.following import RUN, Follower
 
 LOOK_SECONDS = 1.0
-REST_SHARE = 1.0  # of a step's time
+RUN_BESIDE = 200  # events of a step that what comes in may have to wait for …
+REST_SHARE = 1.0  # … and how long it rests then, as a share of the step's time
 
 
 class Roller:
@@ -35,11 +36,11 @@ class Roller:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
-        failing = False
+        failing, most = False, RUN
         while True:
             began, committed = time.monotonic(), self._writer.committed
             try:
-                counted = await self._follower.step(time.time_ns() // 1_000_000)
+                counted = await self._follower.step(time.time_ns() // 1_000_000, most)
                 failing = False
             except Exception as error:  # whatever it is, this task must live: the next look tries again
                 counted = 0
@@ -47,5 +48,6 @@ class Roller:
                     journal.note("the rollups cannot be kept up", "error", **journal.failure(error))
                 failing = True
             took = time.monotonic() - began
-            rest = took * REST_SHARE if self._writer.committed > committed else 0
-            await asyncio.sleep(rest if counted == RUN else LOOK_SECONDS)
+            beside = self._writer.committed > committed
+            await asyncio.sleep(LOOK_SECONDS if counted < most else took * REST_SHARE if beside else 0)
+            most = RUN_BESIDE if beside or self._writer.committed > committed else RUN

@@ -18,7 +18,7 @@ from store.log import NO_END
 from store.rollups import counting
 from store.rollups.counting import SLOT_MS, SLOTS_A_DAY, Known, Listing, Turn, open_day, slots
 from store.rollups.facets import BEFORE, FACETS, NEXT, TIME
-from store.rollups.following import next_events, standing
+from store.rollups.following import RUN, next_events, standing
 from store.rollups.sets import NOBODY, stored, union
 
 WINDOW_SLOTS = 7 * SLOTS_A_DAY  # that are compared at once
@@ -67,7 +67,7 @@ async def check(where: Where, scratch: Path, now: int, tell: Callable[[int, int]
 async def _count(there: Database, again: Database, up_to: int, now: int, tell: Callable[[int, int], None]) -> int:
     known: Known = {}
     seq = events = 0
-    while batch := await next_events(there, seq, up_to):
+    while batch := await next_events(there, seq, up_to, RUN):
         await again.atomic(counting.count, Turn("check", seq, now), batch, known, batch[-1].seq)
         seq, events = batch[-1].seq, events + len(batch)
         tell(seq, up_to)

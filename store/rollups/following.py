@@ -54,8 +54,9 @@ class Follower:
         self._known: Known = {}
         self._seq = -1  # up to which we counted ourselves: as long as it stands there, what we know is true
 
-    async def step(self, now: int) -> int:
-        """Count what comes next, at most RUN events; how many were. 0: there was none, or another process counts.
+    async def step(self, now: int, most: int | None = None) -> int:
+        """Count what comes next, at most so many events (else RUN); how many were. 0: there was none, or another
+        process counts.
 
         Raises StoreUnavailable.
         """
@@ -68,7 +69,7 @@ class Follower:
             self._known = {}
             return 1
         settled = await log.settled(self._reader)
-        events = await next_events(self._reader, at.seq, settled) if settled > at.seq else []
+        events = await next_events(self._reader, at.seq, settled, most or RUN) if settled > at.seq else []
         if not events:
             return 0
         if at.seq != self._seq:
@@ -97,9 +98,9 @@ def _ask(connection: Connection, now: int, who: str) -> int:
     return int(row[0]) + 1
 
 
-async def next_events(db: Database, after: int, up_to: int) -> list[Counted]:
-    """The next events past a seq, at most RUN, none past `up_to`."""
-    rows = await db.all(_NEXT, (after, up_to, RUN))
+async def next_events(db: Database, after: int, up_to: int, most: int) -> list[Counted]:
+    """The next events past a seq, none past `up_to`."""
+    rows = await db.all(_NEXT, (after, up_to, most))
     return [_counted(row) for row in rows]
 
 
