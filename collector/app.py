@@ -16,11 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collector.assets import load_snippet, load_static
 from collector.directory import Directory
-from collector.doors.apps import AppsDoor
+from collector.doors.apps import Apps
 from collector.doors.backend import BackendDoor
 from collector.doors.body import Headers
 from collector.doors.browser import BrowserDoor
+from collector.doors.events import Events
 from collector.doors.listing import Judge
+from collector.doors.read import Answer, ReadDoor, Readers
 from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
@@ -91,7 +93,7 @@ class Collector:
 
             intake, vault = Intake(writer), Vault(settings.secret_key)
             self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
-            health = Health(writer, settings.where)
+            health, readers = Health(writer, settings.where), Readers(directory)
 
             def door(path: str, name: str) -> Route:
                 scope = path.rpartition("/")[2]
@@ -101,13 +103,17 @@ class Collector:
                     methods=["POST"],
                 )
 
+            def read(path: str, answer: Answer) -> Route:
+                return Route(f"/api/v1{path}", ReadDoor(readers, answer), methods=["GET"])
+
             app.router.routes[:] = [
                 *(Route(path, asset, methods=["GET"]) for path, asset in load_snippet().routes.items()),
                 *(Route(path, asset, methods=["GET"]) for path, asset in load_static().items()),
                 door("/api/v1/installs", "install"),
                 door("/api/v1/app-requests", "app_request"),
                 door("/api/v1/uninstalls", "uninstall"),
-                Route("/api/v1/apps", AppsDoor(directory), methods=["GET"]),
+                read("/apps", Apps(readers)),
+                read("/apps/{app_key}/events", Events(readers, settings.where)),
                 Route("/healthz", health.healthz),
                 Route("/readyz", health.readyz),
                 Route("/metrics", health.metrics),
