@@ -6,7 +6,6 @@ why it goes nowhere.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from store import looking
 from store.database import Where, open_reader
 from store.errors import Refused
 from store.event import Details, Event
+from store.moment import iso
 
 USUAL, MOST = 100, 1_000
 
@@ -71,7 +71,7 @@ def _whole(text: str, name: str) -> int:
 
 def told(event: Event) -> Told:
     """An event as a partner may know it."""
-    times = moment(event.occurred_at), moment(event.received_at)
+    times = iso(event.occurred_at), iso(event.received_at)
     if event.suppressed is not None:
         return Told(event.seq, event.name, *times, event.suppressed)
     details = event.details or Details()
@@ -97,8 +97,3 @@ def _details(details: Details) -> dict[str, Any]:
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.title() for word in rest)
-
-
-def moment(at: int) -> str:
-    """Epoch milliseconds in ISO 8601."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at // 1_000)) + f".{at % 1_000:03}Z"
