@@ -15,6 +15,7 @@ from httpx2 import Response
 from portal_cast import HOUR_MS, NEW_PASSWORD, PASSWORD, Browser, House
 
 from collector.portal.frame import Page
+from collector.portal.numbers.titles import TITLES
 from collector.portal.pages import PAGES
 from store import registry, sessions
 from store.people import Person
@@ -55,6 +56,10 @@ def app(of: Things) -> dict[str, str]:
     return {"app_key": of.app or "com.nobody", "seq": "1", "receipt_id": UNKNOWN}
 
 
+def partner(of: Things) -> dict[str, str]:
+    return {"partner_key": of.partner or "nobody"}
+
+
 KEY = {"destination": "main", "segment_write_key": "K" * 32, "region": "us", "profile": "mpac", "start": "now"}
 PASSWORDS = {"old": PASSWORD, "new": NEW_PASSWORD}
 INVITED = {"email": "new@new.example", "role": "viewer"}
@@ -70,6 +75,12 @@ ASKS: dict[tuple[str, str], Ask] = {
     ("GET", "/prove"): Ask(),
     ("POST", "/prove"): Ask(303, form=lambda of: {"password": PASSWORD}),
     ("GET", "/"): Ask(),
+    **{
+        ("GET", f"{base}/{page}{kind}"): Ask(200, named)
+        for base, named in (("/apps/{app_key}", app), ("/partners/{partner_key}", partner))
+        for page in TITLES
+        for kind in ("", ".csv", ".json")
+    },
     ("GET", "/account"): Ask(),
     ("POST", "/account/name"): Ask(303, form=lambda of: {"name": "New Name"}),
     ("POST", "/account/password"): Ask(303, form=lambda of: PASSWORDS),

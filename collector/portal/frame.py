@@ -21,6 +21,7 @@ from starlette.routing import Route
 import journal
 from collector.assets import TEMPLATES
 from collector.portal import words
+from collector.portal.numbers.titles import TITLES
 from store import sessions
 from store.accounts import Accounts
 from store.database import Database
@@ -114,8 +115,8 @@ class Portal:
         """A page by its template, with who asks and where we are."""
         who: Who | None = getattr(request.state, "who", None)
         shared = {"who": who, "here": request.scope["path"], "query": request.scope["query_string"].decode("latin-1")}
-        rights = {"EDITORS": EDITORS, "OWNERS": OWNERS, "OPERATORS": OPERATORS}
-        text = self._templates.get_template(f"portal/{name}").render(shared | rights | dict(values or {}))
+        known = {"EDITORS": EDITORS, "OWNERS": OWNERS, "OPERATORS": OPERATORS, "TITLES": TITLES}
+        text = self._templates.get_template(f"portal/{name}").render(shared | known | dict(values or {}))
         return HTMLResponse(text, status, HEADERS)
 
     def url(self, path: str) -> str:

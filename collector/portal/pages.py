@@ -20,10 +20,12 @@ from collector.portal import (
     tokens,
 )
 from collector.portal.frame import Page
+from collector.portal.numbers import overview
 
 PAGES: list[Page] = [
     *sign_in.PAGES,
     *apps.PAGES,
+    *overview.PAGES,
     *details.PAGES,
     *destination.PAGES,
     *live.PAGES,

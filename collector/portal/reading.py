@@ -49,3 +49,10 @@ async def runs(portal: Portal) -> AsyncIterator[Database | None]:
         return
     async with await open_reader(portal.settings.where, "ledger") as db:
         yield db
+
+
+@asynccontextmanager
+async def everybodys(portal: Portal) -> AsyncIterator[Database]:
+    """The log for what names no partner: how far it goes, and how much of it is counted. Raises StoreUnavailable."""
+    async with await open_reader(portal.settings.where, "log") as db:
+        yield db

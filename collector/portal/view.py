@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -35,6 +35,7 @@ COMPARED = {"before": "The time before", "year": "A year earlier", "none": "Noth
 USUAL_PERIOD, USUAL_ZONE, USUAL_COMPARED = "28d", "UTC", "before"
 MOST_FILTERS = 5
 MOST_DAYS = 3_660
+REGIONS = frozenset("Africa America Antarctica Asia Atlantic Australia Europe Indian Pacific".split())  # no old names
 FIRST_DAY = date(2000, 1, 1)
 Step = Literal["hour", "day", "week", "month"]
 
@@ -93,6 +94,10 @@ class View(msgspec.Struct, frozen=True):
         told = [(name, value) for name, value in values.items() if value is not None]
         return urlencode([*told, *(("f", f"{facet}:{value}") for facet, value in self.filters)])
 
+    def fields(self) -> list[tuple[str, str]]:
+        """The query for this view as the fields of a form."""
+        return parse_qsl(self.query(), keep_blank_values=True)
+
     def filtered(self, facet: str, value: str) -> View:
         """The same with one filter more."""
         if (facet, value) in self.filters or len(self.filters) >= MOST_FILTERS:
@@ -127,6 +132,17 @@ def asked(query: Mapping[str, str], filters: Sequence[str], now: int) -> View:
 def zones() -> frozenset[str]:
     """The names of zones that can be asked for."""
     return frozenset(name for name in available_timezones() if "/" in name or name == "UTC")
+
+
+@lru_cache(1)
+def offered() -> Mapping[str, Sequence[tuple[str, str]]]:
+    """The zones to choose from, each with its words, by region; UTC is in none."""
+    by_region: dict[str, list[tuple[str, str]]] = {"": [("UTC", "UTC")]}
+    for name in sorted(zones()):
+        region, _, city = name.partition("/")
+        if region in REGIONS:
+            by_region.setdefault(region, []).append((name, city.replace("_", " ")))
+    return by_region
 
 
 def midnight(day: date, zone: str) -> int:

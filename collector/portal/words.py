@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from store.event import Event
 
@@ -23,6 +25,19 @@ KINDS = {
     "app_request": "request",
     "install": "install",
     "uninstall": "uninstall",
+}
+FACETS = {
+    "tab": "Tab",
+    "cta": "Call to action",
+    "referrer": "Came from",
+    "utm_source": "Campaign source",
+    "utm_medium": "Campaign medium",
+    "utm_campaign": "Campaign",
+    "utm_term": "Campaign term",
+    "utm_content": "Campaign content",
+    "hosting": "Hosting",
+    "query": "Parameter",
+    "linked": "Partner anonymous id",
 }
 FATES = {
     "accepted": "Accepted by Segment",
@@ -71,6 +86,11 @@ def clock(at: int | None) -> str:
     return "never" if at is None else time.strftime("%-d %b %Y, %H:%M:%S UTC", time.gmtime(at / 1_000))
 
 
+def local(at: int, zone: str) -> str:
+    """Epoch milliseconds to the minute by a zone's clock, with the zone."""
+    return f"{datetime.fromtimestamp(at / 1_000, ZoneInfo(zone)):%-d %b %Y, %H:%M} {zone}"
+
+
 def span(milliseconds: int) -> str:
     """A length of time as people say it: its two largest units at most."""
     seconds = max(0, milliseconds) // 1_000
@@ -115,6 +135,7 @@ def share(part: int, whole: int) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "clock": clock,
+    "local": local,
     "span": span,
     "size": size,
     "short": short,

@@ -35,6 +35,14 @@ async def standing(db: Database) -> Standing:
     return Standing(*row) if row else Standing(0, 0, 0, "", 0)
 
 
+async def oldest_waiting(db: Database, seq: int, settled: int) -> int | None:
+    """When the oldest event came in that is past `seq`, and thus not counted; None: all are."""
+    if seq >= settled:
+        return None
+    at: int | None = await db.value(_OLDEST_WAITING, (seq, settled))
+    return at
+
+
 class Follower:
     """One process's way through the log: call `step` again and again. `reader` and `writer` are of the log."""
 
@@ -136,6 +144,13 @@ _NEXT = """/* rollups.next */
     where seq > ? and seq <= ?
     order by seq
     limit ?"""
+
+_OLDEST_WAITING = """/* rollups.oldest_waiting */
+    select received_at
+    from events
+    where seq > ? and seq <= ?
+    order by seq
+    limit 1"""
 
 _ASK = """/* rollups.ask */
     insert into rebuilds (rebuild_id, asked_at, asked_by)

@@ -1,0 +1,152 @@
+"""What a page of numbers is, and how it answers: as a page, as CSV and as JSON, for an app and for a partner.
+
+A page reads values, once, for a scope and a view. Its template shows them, and its tables are made of the same values,
+so that what is exported is what is on the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from collector.portal.frame import HEADERS, VIEWERS, Handler, NotFound, Page, Portal
+from collector.portal.numbers.counted import counted
+from collector.portal.numbers.place import Place, place
+from collector.portal.numbers.table import Table, as_csv, as_json
+from collector.portal.numbers.titles import TITLES
+from collector.portal.reading import given, stores
+from collector.portal.view import COMPARED, PERIODS, View, asked, offered
+from collector.portal.words import FACETS
+from store.database import Database
+from store.rollups.reading import Scope
+
+Read = Callable[[Database, Scope, View, Mapping[str, str]], Awaitable[Any]]
+
+
+class Numbers(msgspec.Struct, frozen=True):
+    """`name` is in the addresses and the template's name. `read` gives the page's values, from the log, a scope, a view
+    and what else the address says; `more` are the names of the latter. It may raise NotFound."""
+
+    name: str
+    read: Read
+    tables: Callable[[Any], list[Table]]
+    more: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.name]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What an address asks for, and the addresses of what is near: for templates."""
+
+    name: str
+    place: Place
+    view: View
+    more: Mapping[str, str]
+
+    def to(self, **changed: str | None) -> str:
+        """This page with something of its address changed: see View.query."""
+        return self._address(self.name, self.view.query(**self._more() | changed))
+
+    def fields(self) -> list[tuple[str, str]]:
+        """This page's address as the fields of a form."""
+        return [*self.view.fields(), *((name, value) for name, value in self.more.items() if value)]
+
+    def filtered(self, facet: str, value: str) -> str:
+        """This page for who came under one value."""
+        return self._address(self.name, self.view.filtered(facet, value).query(**self._more()))
+
+    def without(self, facet: str, value: str) -> str:
+        """This page with one filter less."""
+        return self._address(self.name, self.view.without(facet, value).query(**self._more()))
+
+    def page(self, name: str, **more: str) -> str:
+        """Another page of numbers for the same time, with the same filters."""
+        return self._address(name, self.view.query(**more))
+
+    def of(self, base: str) -> str:
+        """The same page of another app, or of a partner, by where its pages are."""
+        query = self.view.query(**self._more())
+        return f"{base}/{self.name}" + (f"?{query}" if query else "")
+
+    def download(self, kind: str, **changed: str) -> str:
+        return self._address(f"{self.name}.{kind}", self.view.query(**self._more() | changed))
+
+    def _more(self) -> dict[str, str | None]:
+        return {name: value or None for name, value in self.more.items()}
+
+    def _address(self, name: str, query: str) -> str:
+        return f"{self.place.base}/{name}" + (f"?{query}" if query else "")
+
+
+async def question(portal: Portal, request: Request, page: Numbers) -> Asked:
+    """Raises NotFound."""
+    view = asked(request.query_params, request.query_params.getlist("f"), portal.now())
+    more = {name: given(request, name) for name in page.more}
+    return Asked(page.name, await place(portal, request), view, more)
+
+
+async def values_of(portal: Portal, request: Request, page: Numbers, of: Asked) -> Any:
+    """Raises NotFound and StoreUnavailable."""
+    async with stores(portal, request, with_ledger=False) as opened:
+        return await page.read(opened.log, of.place.scope(of.view.filters), of.view, of.more)
+
+
+def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
+    """What answers for a page, its CSV and its JSON."""
+
+    async def show(portal: Portal, request: Request) -> Response:
+        of = await question(portal, request, page)
+        values = await values_of(portal, request, page, of)
+        told = {
+            "asked": of,
+            "app": of.place.app,
+            "values": values,
+            "tables": page.tables(values),
+            "title": page.title,
+            "counted": await counted(portal),
+            "periods": PERIODS,
+            "compared": COMPARED,
+            "zones": offered(),
+            "facet_names": FACETS,
+        }
+        return portal.page(request, f"{page.name}.html", told)
+
+    async def csv(portal: Portal, request: Request) -> Response:
+        of = await question(portal, request, page)
+        table = _chosen(page.tables(await values_of(portal, request, page, of)), given(request, "table"))
+        return Response(as_csv(table), headers=HEADERS | {"Content-Type": "text/csv; charset=utf-8"})
+
+    async def json(portal: Portal, request: Request) -> Response:
+        of = await question(portal, request, page)
+        tables = page.tables(await values_of(portal, request, page, of))
+        return Response(as_json(tables), headers=HEADERS | {"Content-Type": "application/json"})
+
+    return show, csv, json
+
+
+def _chosen(tables: Sequence[Table], name: str) -> Table:
+    """The table that is asked for, the first when none is. Raises NotFound."""
+    for table in tables:
+        if name in ("", table.name):
+            return table
+    raise NotFound
+
+
+def pages(page: Numbers) -> list[Page]:
+    """Every address of a page of numbers."""
+    show, csv, json = answers(page)
+    return [
+        each
+        for base in ("/apps/{app_key}", "/partners/{partner_key}")
+        for each in (
+            Page(f"{base}/{page.name}", show, VIEWERS),
+            Page(f"{base}/{page.name}.csv", csv, VIEWERS),
+            Page(f"{base}/{page.name}.json", json, VIEWERS),
+        )
+    ]

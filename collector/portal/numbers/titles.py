@@ -1,0 +1,5 @@
+"""What the pages of numbers are called, by their names in addresses, in the order of the navigation."""
+
+TITLES = {
+    "overview": "Overview",
+}
