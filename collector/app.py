@@ -22,6 +22,7 @@ from collector.doors.body import Headers
 from collector.doors.browser import BrowserDoor
 from collector.doors.events import Events
 from collector.doors.listing import Judge
+from collector.doors.numbers import PageNumbers
 from collector.doors.read import Answer, ReadDoor, Readers
 from collector.health import Health
 from collector.ingest import Intake
@@ -103,6 +104,9 @@ class Collector:
                     methods=["POST"],
                 )
 
+            portal = Portal(settings, registry_reader, registry_writer)
+            numbers = PageNumbers(readers, portal)
+
             def read(path: str, answer: Answer) -> Route:
                 return Route(f"/api/v1{path}", ReadDoor(readers, answer), methods=["GET"])
 
@@ -114,12 +118,14 @@ class Collector:
                 door("/api/v1/uninstalls", "uninstall"),
                 read("/apps", Apps(readers)),
                 read("/apps/{app_key}/events", Events(readers, settings.where)),
+                read("/apps/{app_key}/numbers/{page}", numbers),
+                read("/partners/{partner_key}/numbers/{page}", numbers),
                 Route("/healthz", health.healthz),
                 Route("/readyz", health.readyz),
                 Route("/metrics", health.metrics),
                 Route("/openapi.json", load_document(settings.ingest_path), methods=["GET"]),
                 *self._extra,
-                *routes(Portal(settings, registry_reader, registry_writer), PAGES),
+                *routes(portal, PAGES),
             ]
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles

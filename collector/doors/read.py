@@ -31,6 +31,7 @@ STATUS = {
     "unknown_app": 404,
     "unknown_partner": 404,
     "unknown_page": 404,
+    "not_found": 404,
 }
 AT_ONCE = 4  # requests that read the store at the same time; the others wait
 MOST_FIELDS = 50

@@ -1,4 +1,4 @@
-"""Every page of the portal, in reading order."""
+"""Every page of the portal, in reading order; and of those the pages of numbers, by name."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from collector.portal import (
 )
 from collector.portal.frame import Page
 from collector.portal.numbers import overview
+from collector.portal.numbers.page import Numbers, NumbersPage
 
 PAGES: list[Page] = [
     *sign_in.PAGES,
@@ -40,3 +41,5 @@ PAGES: list[Page] = [
     *operator.PAGES,
     *audit.PAGES,
 ]
+
+NUMBERS: dict[str, Numbers] = {page.numbers.name: page.numbers for page in PAGES if isinstance(page, NumbersPage)}

@@ -15,8 +15,10 @@ from starlette.responses import Response
 
 from collector.portal.frame import HEADERS, VIEWERS, Handler, NotFound, Page, Portal
 from collector.portal.numbers.counted import counted
+from collector.portal.numbers.document import document, file_name
 from collector.portal.numbers.place import Place, place
-from collector.portal.numbers.table import Table, as_csv, as_json
+from collector.portal.numbers.sheet import as_csv
+from collector.portal.numbers.table import Table
 from collector.portal.numbers.titles import TITLES
 from collector.portal.reading import given, stores
 from collector.portal.view import COMPARED, PERIODS, View, asked, offered
@@ -41,6 +43,12 @@ class Numbers(msgspec.Struct, frozen=True):
         return TITLES[self.name]
 
 
+class NumbersPage(Page, frozen=True, kw_only=True):
+    """An address of a page of numbers, and which it is."""
+
+    numbers: Numbers
+
+
 class Asked(msgspec.Struct, frozen=True):
     """What an address asks for, and the addresses of what is near: for templates."""
 
@@ -48,6 +56,10 @@ class Asked(msgspec.Struct, frozen=True):
     place: Place
     view: View
     more: Mapping[str, str]
+
+    @property
+    def scope(self) -> Scope:
+        return self.place.scope(self.view.filters)
 
     def to(self, **changed: str | None) -> str:
         """This page with something of its address changed: see View.query."""
@@ -94,7 +106,7 @@ async def question(portal: Portal, request: Request, page: Numbers) -> Asked:
 async def values_of(portal: Portal, request: Request, page: Numbers, of: Asked) -> Any:
     """Raises NotFound and StoreUnavailable."""
     async with stores(portal, request, with_ledger=False) as opened:
-        return await page.read(opened.log, of.place.scope(of.view.filters), of.view, of.more)
+        return await page.read(opened.log, of.scope, of.view, of.more)
 
 
 def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
@@ -119,15 +131,23 @@ def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
 
     async def csv(portal: Portal, request: Request) -> Response:
         of = await question(portal, request, page)
-        table = _chosen(page.tables(await values_of(portal, request, page, of)), given(request, "table"))
-        return Response(as_csv(table), headers=HEADERS | {"Content-Type": "text/csv; charset=utf-8"})
+        tables = page.tables(await values_of(portal, request, page, of))
+        table = _chosen(tables, given(request, "table"))
+        name = file_name(of.place.key, page.name, of.view, "csv", "" if table is tables[0] else table.name)
+        return _file(as_csv(table), "text/csv; charset=utf-8", name)
 
     async def json(portal: Portal, request: Request) -> Response:
         of = await question(portal, request, page)
         tables = page.tables(await values_of(portal, request, page, of))
-        return Response(as_json(tables), headers=HEADERS | {"Content-Type": "application/json"})
+        told = document(page.name, of.scope, of.view, of.more, await counted(portal), tables)
+        return _file(msgspec.json.encode(told), "application/json", file_name(of.place.key, page.name, of.view, "json"))
 
     return show, csv, json
+
+
+def _file(body: bytes, kind: str, name: str) -> Response:
+    told = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(body, headers=HEADERS | told)
 
 
 def _chosen(tables: Sequence[Table], name: str) -> Table:
@@ -138,15 +158,15 @@ def _chosen(tables: Sequence[Table], name: str) -> Table:
     raise NotFound
 
 
-def pages(page: Numbers) -> list[Page]:
+def pages(page: Numbers) -> list[NumbersPage]:
     """Every address of a page of numbers."""
     show, csv, json = answers(page)
     return [
         each
         for base in ("/apps/{app_key}", "/partners/{partner_key}")
         for each in (
-            Page(f"{base}/{page.name}", show, VIEWERS),
-            Page(f"{base}/{page.name}.csv", csv, VIEWERS),
-            Page(f"{base}/{page.name}.json", json, VIEWERS),
+            NumbersPage(f"{base}/{page.name}", show, VIEWERS, numbers=page),
+            NumbersPage(f"{base}/{page.name}.csv", csv, VIEWERS, numbers=page),
+            NumbersPage(f"{base}/{page.name}.json", json, VIEWERS, numbers=page),
         )
     ]
