@@ -15,6 +15,7 @@ class Apps:
 
     async def __call__(self, question: Question) -> Any:
         token = question.token
+        question.refuse_others()
         apps = self._readers.directory.apps_of(token.partner_key) if token.partner_key else []
         told = [
             {"app": app.app_key, "name": app.name, "pluginId": app.plugin_id, "partnerId": app.partner_id}

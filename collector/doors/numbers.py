@@ -61,10 +61,9 @@ class PageNumbers:
 
 def wanted(question: Question, page: Numbers, now: int) -> tuple[View, dict[str, str]]:
     """The view that is asked for, and the page's own parameters. Raises Refused."""
+    question.refuse_others(*ONCE, *page.more, often=("f",))
     filters = [value for name, value in question.query if name == "f"]
-    once = [(name, value) for name, value in question.query if name != "f"]
-    question._replace(query=once).refuse_others(*ONCE, *page.more)
-    told = dict(once)
+    told = {name: value for name, value in question.query if name != "f"}
     view = asked(told, filters, now)
     _check_choices(told, view)
     _check_days(told, view)

@@ -45,15 +45,15 @@ class Question(NamedTuple):
     query: list[tuple[str, str]]
     asked: float
 
-    def refuse_others(self, *names: str) -> None:
-        """Raises Refused for a parameter that is none of these, or that is there twice."""
+    def refuse_others(self, *once: str, often: tuple[str, ...] = ()) -> None:
+        """Raises Refused for a parameter that is none of these, or is there twice and may not be."""
         seen = set()
         for name, _ in self.query:
-            if name not in names:
-                raise Refused("invalid", f"there is no parameter {name[:40]!r} here, only: {', '.join(names) or 'none'}")
+            if name not in once and name not in often:
+                raise Refused("invalid", f"there is no parameter {name[:40]!r} here: {', '.join([*once, *often])}")
             if name in seen:
                 raise Refused("invalid", f"{name} is there twice")
-            seen.add(name)
+            seen.update({name} - {*often})
 
 
 class Readers:
