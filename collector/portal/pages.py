@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collector.portal import (
     account,
-    apps,
     audit,
     deliveries,
     destination,
@@ -17,16 +16,18 @@ from collector.portal import (
     receipts,
     replays,
     sign_in,
+    start,
     tokens,
 )
 from collector.portal.frame import Page
-from collector.portal.numbers import overview
+from collector.portal.numbers import funnel, overview
 from collector.portal.numbers.page import Numbers, NumbersPage
 
 PAGES: list[Page] = [
     *sign_in.PAGES,
-    *apps.PAGES,
+    *start.PAGES,
     *overview.PAGES,
+    *funnel.PAGES,
     *details.PAGES,
     *destination.PAGES,
     *live.PAGES,

@@ -2,4 +2,5 @@
 
 TITLES = {
     "overview": "Overview",
+    "funnel": "Funnel",
 }
