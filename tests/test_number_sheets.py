@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from collector.portal.numbers.sheet import as_csv, safe
 from collector.portal.numbers.table import Cell, Column, Table
 
-LEADS = "=+-@\t\r\n＝＋－＠"
+LEADS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 BEFORE = ["", " ", "\u00a0", '"', "'", ' "', "\u201c", "\u3000"]
 COLUMNS = [Column("value", "Value", "text"), Column("visitors", "Visitors", "number"), Column("at", "At", "moment")]
 
@@ -32,7 +32,9 @@ def cells(line: str, separator: str) -> list[str]:
 
 
 def looks_like_a_formula(cell: str) -> bool:
-    return re.match(r"[\s\"'\u201c\u3000]*[=+\-@＝＋－＠]|[\t\r\n]", cell) is not None and not cell.startswith("'")
+    """To a spreadsheet: a text that begins with an apostrophe of ours does not."""
+    leads = r"[\s\"'\u201c\u3000]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]"
+    return re.match(leads, cell) is not None and not cell.startswith("'")
 
 
 def test_it_begins_with_the_columns_keys_and_ends_its_lines_as_the_standard_says() -> None:
@@ -55,7 +57,20 @@ def test_a_number_stays_a_number(number: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["news", "spring, -20%", "a=b", "x;y", "https://a.example/?q=1", "e-mail", "3+4", "it's", '"quoted"', "…", "", "ü -"],
+    [
+        "news",
+        "spring, -20%",
+        "a=b",
+        "x;y",
+        "https://a.example/?q=1",
+        "e-mail",
+        "3+4",
+        "it's",
+        '"quoted"',
+        "…",
+        "",
+        "ü -",
+    ],
 )
 def test_a_plain_text_stays_as_it_is(text: str) -> None:
     assert sheet([text, 1, None])[1][0] == text
