@@ -40,11 +40,11 @@ DAY_SECONDS = 86_400
 
 
 class Card(msgspec.Struct, frozen=True):
-    """An app, how many visitors it had and how many of them installed, and whether its events go anywhere."""
+    """An app, how many visitors and installs it had, and whether its events go anywhere."""
 
     app: App
     visitors: int
-    installs: int | None
+    installs: int
     spark: Sparkline
     state: State
 
@@ -92,9 +92,9 @@ async def _partner(portal: Portal, request: Request, partner_key: str) -> Respon
 
 async def _card(opened: Stores, partner_key: str, app: App, view: View, state: State) -> Card:
     found = await reading.overview(opened.log, Scope(partner_key, (app.app_key,)), view.bins())
-    events = found.total.events
+    installs = (found.total.events or {}).get("install", 0)
     spark = sparkline([each.visitors for each in found.bins], f"visitors per {view.step}")
-    return Card(app, found.total.visitors, events.get("install", 0) if events else None, spark, state)
+    return Card(app, found.total.visitors, installs, spark, state)
 
 
 async def _states(portal: Portal, opened: Stores, apps: Sequence[App]) -> Mapping[str, State]:
