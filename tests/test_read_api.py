@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -20,12 +20,18 @@ from starlette.testclient import TestClient
 
 from collector import directory, roller
 from collector.app import Collector
+from collector.doors.numbers import wanted
 from collector.doors.pace import Pace, TooOften
+from collector.doors.read import Question
+from collector.portal.numbers.page import Numbers
 from collector.portal.pages import NUMBERS
-from collector.portal.view import MOST_DAYS
+from collector.portal.view import MOST_DAYS, View
 from store import registry
 from store.database import Database, open_writer
+from store.errors import Refused
 from store.event import Details
+from store.registry import Token
+from store.rollups.reading import Scope
 
 SIBLING = "com.owner.boards"
 FEBRUARY = "period=custom&from=2026-02-01&to=2026-02-28"
@@ -274,6 +280,32 @@ def test_a_place_that_cannot_be_read_is_refused(program: Program, query: str, sa
     answer = program.ask(f"/apps/{OWNER}/events?{quote(query, safe='=&')}", program.token())
     assert (answer.status_code, answer.json()["reason"]) == (400, "invalid")
     assert said in answer.json()["detail"]
+
+
+async def nothing(db: Database, scope: Scope, view: View, more: Mapping[str, str]) -> None:
+    """A page that has parameters of its own, and no numbers."""
+
+
+OWN = Numbers("own", nothing, lambda values: [], ("sort", "q"), choices={"sort": ("name", "age")})
+
+
+def asked_of_a_page(*query: tuple[str, str]) -> dict[str, str]:
+    token = Token("id", "hash", "t", frozenset({"read"}), "owner", None, 0, None, None, "", "")
+    return wanted(Question(token, {}, list(query), 0.0), OWN, NOON)[1]
+
+
+@pytest.mark.only("sqlite", "parameters know no store")
+def test_a_pages_own_parameters_are_read_as_strictly() -> None:
+    assert asked_of_a_page() == {"sort": "", "q": ""}
+    assert asked_of_a_page(("sort", "age"), ("q", " crm-1 "), ("f", "tab:Reviews")) == {"sort": "age", "q": "crm-1"}
+    for name, text, said in (
+        ("sort", "size", "sort is one of name, age"),
+        ("q", "x" * 201, "q has at most 200 characters"),
+        ("q", "a\0b", "all of them printable"),
+        ("other", "x", "there is no parameter 'other' here"),
+    ):
+        with pytest.raises(Refused, match=said):
+            asked_of_a_page((name, text))
 
 
 def test_a_page_that_there_is_not_is_not_found(program: Program) -> None:

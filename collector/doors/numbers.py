@@ -70,7 +70,7 @@ def wanted(question: Question, page: Numbers, now: int) -> tuple[View, dict[str,
     for text in filters:
         if tuple(text.split(":", 1)) not in view.filters:
             raise Refused("invalid", f"f is facet:value, at most {MOST_FILTERS} of them; facets: {', '.join(FILTERS)}")
-    return view, {name: _own(name, told.get(name, "")) for name in page.more}
+    return view, {name: _own(page, name, told.get(name, "")) for name in page.more}
 
 
 def _check_choices(told: Mapping[str, str], view: View) -> None:
@@ -94,7 +94,10 @@ def _check_days(told: Mapping[str, str], view: View) -> None:
         raise Refused("invalid", f"at most {MOST_DAYS} days, and none before {FIRST_DAY}")
 
 
-def _own(name: str, text: str) -> str:
+def _own(page: Numbers, name: str, text: str) -> str:
+    """A parameter of the page's own; '' when it is not given."""
     if len(text) > LONGEST or not text.isprintable():
         raise Refused("invalid", f"{name} has at most {LONGEST} characters, all of them printable")
+    if text and text not in page.choices.get(name, (text,)):
+        raise Refused("invalid", f"{name} is one of {', '.join(page.choices[name])}")
     return text.strip()

@@ -37,13 +37,15 @@ Told = Callable[[Any, "Asked"], Mapping[str, Any]]
 class Numbers(msgspec.Struct, frozen=True):
     """`name` is in the addresses and the template's name. `read` gives the page's values, from the log, a scope, a view
     and what else the address says; `more` are the names of the latter. It may raise NotFound. `told` is what the
-    template needs besides `values`: pictures and sentences made of them."""
+    template needs besides `values`: pictures and sentences made of them. `choices` are what some of `more` may be: a
+    page takes anything else for nothing, a program is told."""
 
     name: str
     read: Read
     tables: Callable[[Any], list[Table]]
     more: tuple[str, ...] = ()
     told: Told = lambda values, asked: {}
+    choices: Mapping[str, Sequence[str]] = {}
 
     @property
     def title(self) -> str:
