@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
@@ -28,7 +29,7 @@ from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
 from collector.origins import Origins
-from collector.portal.frame import Portal, routes
+from collector.portal.frame import Portal, compile_templates, routes
 from collector.portal.pages import PAGES
 from collector.roller import Roller
 from collector.sweeper import Sweeper
@@ -37,15 +38,22 @@ from store.database import make_ready, open_reader, open_writer
 from store.secrets import Vault
 from store.settings import Settings
 
+WITHOUT_ROLLUPS = os.environ.get("FOOTFALL_TEST") == "1" and "FOOTFALL_TEST_NO_ROLLUPS" in os.environ
 PATIENCE_SECONDS = 10.0  # for a server's answer: senders wait twice that for ours, or longer
 
 
 class Collector:
-    """The ASGI application. Its parts exist between the start and the stop of the server's lifespan."""
+    """The ASGI application. Its parts exist between the start and the stop of the server's lifespan.
 
-    def __init__(self, settings: Settings, extra: Sequence[BaseRoute] = ()) -> None:
+    `extra` are more routes, `templates` more templates for the portal, by name.
+    """
+
+    def __init__(
+        self, settings: Settings, extra: Sequence[BaseRoute] = (), templates: Mapping[str, str] | None = None
+    ) -> None:
         self._settings = settings
         self._extra = extra
+        self._templates = templates
         starlette = Starlette(lifespan=self._life)
         starlette.router.redirect_slashes = False  # it would redirect to whatever host the request names
         self._router: ASGIApp = starlette
@@ -84,14 +92,19 @@ class Collector:
             writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
             writer.start()
             stack.push_async_callback(writer.stop)
-            roller = Roller(registry_reader, log_reader, log_writer)
-            roller.start()
-            stack.push_async_callback(roller.stop)
+            if not WITHOUT_ROLLUPS:
+                roller = Roller(registry_reader, log_reader, log_writer)
+                roller.start()
+                stack.push_async_callback(roller.stop)
             if settings.database_url is None:  # on a server `footfall purge` has no need to ask
                 sweeper = Sweeper(settings, log_writer)
                 sweeper.start()
                 stack.push_async_callback(sweeper.stop)
 
+            portal = Portal(settings, registry_reader, registry_writer, self._templates)
+            stack.push_async_callback(portal.readers.close)
+            compiling = asyncio.create_task(asyncio.to_thread(compile_templates))  # beside what is asked meanwhile
+            stack.push_async_callback(asyncio.wait, [compiling])
             intake, vault = Intake(writer), Vault(settings.secret_key)
             self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
             health, readers = Health(writer, settings.where), Readers(directory)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,16 +20,17 @@ from collector.portal.frame import Portal
 from collector.portal.numbers import funnel, overview
 from collector.portal.numbers.counted import Counted, counted
 from collector.portal.numbers.funnel import TOOK, middle
-from collector.portal.numbers.page import Asked
+from collector.portal.numbers.page import Asked, Numbers
 from collector.portal.numbers.place import Place
 from collector.portal.numbers.table import Table
 from collector.portal.numbers.titles import TITLES
 from collector.portal.numbers.wording import bin_label, earlier_words, time_words
-from collector.portal.view import View, asked
+from collector.portal.view import MOST_DAYS, MOST_FILTERS, PERIODS, View, asked
 from store.database import open_reader, open_writer
 from store.event import NewRow
+from store.rollups.facets import FILTERS, MOST_CHARACTERS, MOST_LINKS, MOST_VALUES
 from store.rollups.following import ask_for_rebuild
-from store.rollups.journeys import BUCKETS
+from store.rollups.journeys import BUCKETS, MOST_STEPS, SILENT_MS, TRAIL
 from store.rollups.reading import Scope, Span
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -290,7 +292,9 @@ def test_nothing_in_a_time_says_when_there_was_something(owner: Browser) -> None
 def counted_now(house: House) -> Counted:
     async def look() -> Counted:
         async with await open_writer(house.cast.where, "registry") as db:
-            return await counted(Portal(house.cast.settings(), db, db))
+            portal = Portal(house.cast.settings(), db, db)
+            async with portal.readers:
+                return await counted(portal)
 
     return asyncio.run(look())
 
@@ -383,12 +387,18 @@ def test_bins_are_called_by_their_beginning(first: date, label: str) -> None:
     assert bin_label(view.bins()[0], view) == label
 
 
+def test_no_page_has_a_parameter_of_its_own_that_every_page_has() -> None:
+    with pytest.raises(ValueError, match="from: every page"):
+        Numbers("journeys", overview.read, overview.tables, ("step", "from"))
+
+
 def test_addresses_keep_what_is_a_pages_own() -> None:
     of = Asked("journeys", Place("/apps/x", "X", "owner", None, ()), a_view(period="7d"), {"back": "1", "step": ""})
     assert of.to(period="today") == "/apps/x/journeys?period=today&back=1"
     assert of.filtered("cta", "Try & buy") == "/apps/x/journeys?period=7d&back=1&f=cta%3ATry+%26+buy"
     assert of.page("funnel") == "/apps/x/funnel?period=7d"
     assert of.download("csv", table="links") == "/apps/x/journeys.csv?period=7d&back=1&table=links"
+    assert of.of("/partners/owner") == "/partners/owner/journeys?period=7d&back=1"
     assert of.fields() == [("period", "7d"), ("back", "1")]
 
 
@@ -409,3 +419,31 @@ def test_a_time_that_is_over_ends_with_its_last_day() -> None:
     assert view.span == Span(988_800, 988_848)
     assert not view.is_running
     assert asked({"period": "today"}, [], NOW).is_running
+
+
+# --- the reference is true
+
+TEXT = " ".join((Path(__file__).parents[1] / "docs" / "reference" / "numbers.md").read_text().split())
+
+
+def test_the_reference_lists_every_page_with_its_tables(filled: House) -> None:
+    section = TEXT.partition("## Pages")[2].partition("##")[0]
+    told = dict(re.findall(r"\| `([a-z]+)` \| ((?:`[a-z-]+`(?:, )?)+) \|", section))
+    assert told.keys() == TITLES.keys()
+    for page in (overview, funnel):
+        named = ", ".join(f"`{name}`" for name in shown(filled, page).tables)
+        assert told[page.__name__.rpartition(".")[2]] == named
+
+
+def test_the_references_numbers_are_the_codes() -> None:
+    assert ", ".join(f"`{name}`" for name in PERIODS) in TEXT
+    assert f"at most {MOST_DAYS:,} days" in TEXT
+    assert f"at most {MOST_FILTERS}, of which" in TEXT
+    assert f"at most {MOST_CHARACTERS} characters" in TEXT
+    assert f"Of one facet {MOST_VALUES} values are kept apart for each app" in TEXT
+    assert f"Links of journeys have {MOST_LINKS:,}." in TEXT
+    assert f"until nothing came for {SILENT_MS // DAY} days" in TEXT
+    assert f"followed for {MOST_STEPS} steps from the beginning" in TEXT
+    assert f"for its last {TRAIL} steps" in TEXT
+    filters = "of the facets " + ", ".join(f"`{name}`" for name in FILTERS[:-1]) + f" and `{FILTERS[-1]}`"
+    assert filters in TEXT

@@ -34,6 +34,9 @@ Read = Callable[[Database, Scope, View, Mapping[str, str]], Awaitable[Any]]
 Told = Callable[[Any, "Asked"], Mapping[str, Any]]
 
 
+VIEWS = frozenset({"period", "from", "to", "tz", "compare", "f", "table"})  # parameters that every page has
+
+
 class Numbers(msgspec.Struct, frozen=True):
     """`name` is in the addresses and the template's name. `read` gives the page's values, from the log, a scope, a view
     and what else the address says; `more` are the names of the latter. It may raise NotFound. `told` is what the
@@ -46,6 +49,10 @@ class Numbers(msgspec.Struct, frozen=True):
     more: tuple[str, ...] = ()
     told: Told = lambda values, asked: {}
     choices: Mapping[str, Sequence[str]] = {}
+
+    def __post_init__(self) -> None:
+        if taken := VIEWS.intersection(self.more):
+            raise ValueError(f"{', '.join(sorted(taken))}: every page of numbers has a parameter of this name")
 
     @property
     def title(self) -> str:
@@ -117,7 +124,7 @@ async def question(portal: Portal, request: Request, page: Numbers) -> Asked:
 
 
 async def values_of(portal: Portal, request: Request, page: Numbers, of: Asked) -> Any:
-    """Raises NotFound and StoreUnavailable."""
+    """Raises NotFound and Unavailable."""
     async with stores(portal, request, with_ledger=False) as opened:
         return await page.read(opened.log, of.scope, of.view, of.more)
 
