@@ -24,7 +24,7 @@ from collector.doors.browser import BrowserDoor
 from collector.doors.events import Events
 from collector.doors.listing import Judge
 from collector.doors.numbers import PageNumbers
-from collector.doors.read import Answer, ReadDoor, Readers
+from collector.doors.read import Answer, Callers, ReadDoor
 from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
@@ -107,7 +107,7 @@ class Collector:
             stack.push_async_callback(asyncio.wait, [compiling])
             intake, vault = Intake(writer), Vault(settings.secret_key)
             self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
-            health, readers = Health(writer, settings.where), Readers(directory)
+            health, callers = Health(writer, settings.where), Callers(directory)
 
             def door(path: str, name: str) -> Route:
                 scope = path.rpartition("/")[2]
@@ -117,11 +117,10 @@ class Collector:
                     methods=["POST"],
                 )
 
-            portal = Portal(settings, registry_reader, registry_writer)
-            numbers = PageNumbers(readers, portal)
+            numbers = PageNumbers(callers, portal)
 
             def read(path: str, answer: Answer) -> Route:
-                return Route(f"/api/v1{path}", ReadDoor(readers, answer), methods=["GET"])
+                return Route(f"/api/v1{path}", ReadDoor(callers, answer), methods=["GET"])
 
             app.router.routes[:] = [
                 *(Route(path, asset, methods=["GET"]) for path, asset in load_snippet().routes.items()),
@@ -129,8 +128,8 @@ class Collector:
                 door("/api/v1/installs", "install"),
                 door("/api/v1/app-requests", "app_request"),
                 door("/api/v1/uninstalls", "uninstall"),
-                read("/apps", Apps(readers)),
-                read("/apps/{app_key}/events", Events(readers, settings.where)),
+                read("/apps", Apps(callers)),
+                read("/apps/{app_key}/events", Events(callers, portal.readers)),
                 read("/apps/{app_key}/numbers/{page}", numbers),
                 read("/partners/{partner_key}/numbers/{page}", numbers),
                 Route("/healthz", health.healthz),

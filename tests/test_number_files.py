@@ -95,11 +95,6 @@ def test_a_strangers_text_is_no_formula_in_any_file(browser: Browser) -> None:
             assert re.findall(r'(?:^|[,;])"?[=+@]', text, re.MULTILINE) == [], page
 
 
-def test_what_a_page_has_besides_is_called_otherwise_than_what_all_have() -> None:
-    of_all = {"period", "from", "to", "tz", "compare", "f", "table"}
-    assert {page.name: of_all & {*page.more} for page in NUMBERS.values()} == {name: set() for name in NUMBERS}
-
-
 @given(st.text(), st.text(max_size=30))
 def test_nothing_in_a_files_name_ends_a_header_or_leads_elsewhere(place: str, table: str) -> None:
     name = file_name(place, "overview", FEBRUARY, "csv", table)

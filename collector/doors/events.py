@@ -11,12 +11,12 @@ from uuid import UUID
 
 import msgspec
 
-from collector.doors.read import Question, Readers
+from collector.doors.read import Callers, Question
 from store import looking
-from store.database import Where, open_reader
 from store.errors import Refused
 from store.event import Details, Event
 from store.moment import iso
+from store.readers import Readers
 
 USUAL, MOST = 100, 1_000
 
@@ -41,15 +41,15 @@ class Told(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 class Events:
     """GET /api/v1/apps/{app_key}/events"""
 
-    def __init__(self, readers: Readers, where: Where) -> None:
+    def __init__(self, callers: Callers, readers: Readers) -> None:
+        self._callers = callers
         self._readers = readers
-        self._where = where
 
     async def __call__(self, question: Question) -> Any:
-        app = await self._readers.own_app(question)
+        app = await self._callers.own_app(question)
         after, limit = _window(question)
-        async with await open_reader(self._where, "log", app.partner_key) as db:
-            run = await looking.onwards(db, app, after, limit)
+        async with self._readers.lend("log", partner_key=app.partner_key) as lent:
+            run = await looking.onwards(lent["log"], app, after, limit)
         return {"events": [told(event) for event in run.events], "next": run.up_to, "more": run.more}
 
 

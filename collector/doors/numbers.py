@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from collector.doors.read import Question, Readers
+from collector.doors.read import Callers, Question
 from collector.portal.frame import NotFound, Portal
 from collector.portal.numbers.counted import counted
 from collector.portal.numbers.document import document
 from collector.portal.numbers.page import Numbers
 from collector.portal.pages import NUMBERS
 from collector.portal.view import COMPARED, FIRST_DAY, MOST_DAYS, MOST_FILTERS, PERIODS, View, asked
-from store.database import open_reader
 from store.errors import Refused
 from store.rollups.facets import FILTERS
 from store.rollups.reading import Scope
@@ -29,8 +28,8 @@ LONGEST = 200  # of a parameter of a page's own
 class PageNumbers:
     """GET /api/v1/apps/{app_key}/numbers/{page} and GET /api/v1/partners/{partner_key}/numbers/{page}"""
 
-    def __init__(self, readers: Readers, portal: Portal) -> None:
-        self._readers = readers
+    def __init__(self, callers: Callers, portal: Portal) -> None:
+        self._callers = callers
         self._portal = portal
 
     async def __call__(self, question: Question) -> Any:
@@ -40,9 +39,9 @@ class PageNumbers:
         app_keys = await self._app_keys(question)
         view, more = wanted(question, page, self._portal.now())
         scope = Scope(question.token.partner_key or "", app_keys, view.filters)
-        async with await open_reader(self._portal.settings.where, "log", scope.partner_key) as db:
+        async with self._portal.readers.lend("log", partner_key=scope.partner_key) as lent:
             try:
-                values = await page.read(db, scope, view, more)
+                values = await page.read(lent["log"], scope, view, more)
             except NotFound:
                 raise Refused("not_found", "there is nothing of what the parameters name") from None
         return document(page.name, scope, view, more, await counted(self._portal), page.tables(values))
@@ -50,13 +49,13 @@ class PageNumbers:
     async def _app_keys(self, question: Question) -> tuple[str, ...]:
         """The app in the path, or all of the partner in it. Raises Refused."""
         if "app_key" in question.path:
-            return ((await self._readers.own_app(question)).app_key,)
+            return ((await self._callers.own_app(question)).app_key,)
         partner_key = question.path["partner_key"]
         if question.token.partner_key != partner_key:
             raise Refused("unknown_partner", "there is no partner with this key, or none that this token may read")
         if question.token.app_key is not None:
             raise Refused("unsuitable_token", "this token is for one app: ask for its numbers")
-        return tuple(sorted(app.app_key for app in self._readers.directory.apps_of(partner_key)))
+        return tuple(sorted(app.app_key for app in self._callers.directory.apps_of(partner_key)))
 
 
 def wanted(question: Question, page: Numbers, now: int) -> tuple[View, dict[str, str]]:

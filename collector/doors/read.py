@@ -33,7 +33,7 @@ STATUS = {
     "unknown_page": 404,
     "not_found": 404,
 }
-AT_ONCE = 4  # requests that read the store at the same time; the others wait
+AT_ONCE = 2  # requests that read the store at the same time; the others wait, and leave people their readers
 MOST_FIELDS = 50
 
 
@@ -56,7 +56,7 @@ class Question(NamedTuple):
             seen.update({name} - {*often})
 
 
-class Readers:
+class Callers:
     """Who may read, and how many do."""
 
     def __init__(self, directory: Directory) -> None:
@@ -80,14 +80,14 @@ Answer = Callable[[Question], Awaitable[Any]]
 class ReadDoor:
     """The ASGI application behind one route: `answer` is what is sent as JSON."""
 
-    def __init__(self, readers: Readers, answer: Answer) -> None:
-        self._readers = readers
+    def __init__(self, callers: Callers, answer: Answer) -> None:
+        self._callers = callers
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             question = await self._question(scope, time.monotonic())
-            async with self._readers.reading:
+            async with self._callers.reading:
                 body = msgspec.json.encode(await self._answer(question))
         except Refused as refused:
             status = STATUS[refused.reason]
@@ -102,8 +102,8 @@ class ReadDoor:
 
     async def _question(self, scope: Scope, asked: float) -> Question:
         authorization = dict(scope["headers"]).get(b"authorization", b"")
-        token = await authenticated(self._readers.directory, authorization, SCOPE, asked)
-        self._readers.pace.spend(token.token_id, asked)
+        token = await authenticated(self._callers.directory, authorization, SCOPE, asked)
+        self._callers.pace.spend(token.token_id, asked)
         return Question(token, scope["path_params"], _query(scope["query_string"]), asked)
 
 
