@@ -17,11 +17,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collector.assets import load_snippet, load_static
 from collector.directory import Directory
-from collector.doors.apps import AppsDoor
+from collector.doors.apps import Apps
 from collector.doors.backend import BackendDoor
 from collector.doors.body import Headers
 from collector.doors.browser import BrowserDoor
+from collector.doors.events import Events
 from collector.doors.listing import Judge
+from collector.doors.numbers import PageNumbers
+from collector.doors.read import Answer, Callers, ReadDoor
 from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
@@ -107,7 +110,7 @@ class Collector:
             stack.push_async_callback(asyncio.wait, [compiling])
             intake, vault = Intake(writer), Vault(settings.secret_key)
             self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
-            health = Health(writer, settings.where)
+            health, callers = Health(writer, settings.where), Callers(directory)
 
             def door(path: str, name: str) -> Route:
                 scope = path.rpartition("/")[2]
@@ -117,13 +120,21 @@ class Collector:
                     methods=["POST"],
                 )
 
+            numbers = PageNumbers(callers, portal)
+
+            def read(path: str, answer: Answer) -> Route:
+                return Route(f"/api/v1{path}", ReadDoor(callers, answer), methods=["GET"])
+
             app.router.routes[:] = [
                 *(Route(path, asset, methods=["GET"]) for path, asset in load_snippet().routes.items()),
                 *(Route(path, asset, methods=["GET"]) for path, asset in load_static().items()),
                 door("/api/v1/installs", "install"),
                 door("/api/v1/app-requests", "app_request"),
                 door("/api/v1/uninstalls", "uninstall"),
-                Route("/api/v1/apps", AppsDoor(directory), methods=["GET"]),
+                read("/apps", Apps(callers)),
+                read("/apps/{app_key}/events", Events(callers, portal.readers)),
+                read("/apps/{app_key}/numbers/{page}", numbers),
+                read("/partners/{partner_key}/numbers/{page}", numbers),
                 Route("/healthz", health.healthz),
                 Route("/readyz", health.readyz),
                 Route("/metrics", health.metrics),

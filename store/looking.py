@@ -23,6 +23,7 @@ PAGE = 50
 SEARCHED = 20_000  # events that one search looks at
 MOST_NAMES = 8  # of events, to be looked for at once
 TRIED = 4_000  # events whose id at a destination is made, to compare it
+MOST_CHARACTERS = 1024 * 1024  # of details, in one run of events
 BLOCKS = 40  # of the log, from which a share is estimated …
 BLOCK = 500  # … with so many events from each
 EXACT = BLOCKS * BLOCK  # events up to which it is counted exactly
@@ -132,6 +133,26 @@ async def some(db: Database, app: App, seqs: Sequence[int]) -> list[Event]:
 
 def _some(connection: Connection, app_key: str, seqs: Sequence[int]) -> list[Event]:
     return [event for seq in seqs for event in _one(connection, app_key, seq)]
+
+
+class Run(NamedTuple):
+    """An app's events past a place, in order. `up_to` is the place to go on from, `more` whether there is more now."""
+
+    events: list[Event]
+    up_to: int
+    more: bool
+
+
+async def onwards(db: Database, app: App, after: int, limit: int) -> Run:
+    """At most `limit` events past seq `after`, of a bounded size, and none before which one can still come: who goes
+    on and on sees every event once. A run may hold fewer than there are, or none, and yet there is more."""
+    settled = await log.settled(db)
+    events = await log.run(db, app.app_key, after, limit, MOST_CHARACTERS, settled)
+    if not events:
+        return Run([], max(after, settled), False)
+    up_to = events[-1].seq
+    more = await log.received_after(db, app.app_key, up_to, settled) is not None
+    return Run([event for event in events if event.partner_key == app.partner_key], up_to, more)
 
 
 async def by_message_id(db: Database, app: App, text: str) -> Event | None:

@@ -12,11 +12,14 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
 from collector.assets import load_snippet
-from collector.doors import backend, body, browser, listing
+from collector.doors import backend, body, browser, events, listing, read
 from collector.guard import MAX_HEAD_BYTES
 from collector.openapi import document
+from collector.portal import view
 from collector.portal.frame import PageRoute
+from collector.portal.pages import NUMBERS
 from store import ids
+from store.rollups.facets import FILTERS
 
 pytestmark = pytest.mark.only("sqlite", "a document knows no store")
 
@@ -146,6 +149,26 @@ def test_the_limits_in_its_texts_are_the_codes() -> None:
     assert (several["maxItems"], several["items"]) == (backend.MAX_MESSAGES, one)
 
 
+def test_what_a_partners_program_may_ask_is_described_as_it_is_read() -> None:
+    parameters = DOCUMENT["components"]["parameters"]
+    assert parameters["NumbersPage"]["schema"]["enum"] == list(NUMBERS)
+    assert parameters["Period"]["schema"] == {"enum": list(view.PERIODS), "default": view.USUAL_PERIOD}
+    assert parameters["Compare"]["schema"] == {"enum": list(view.COMPARED), "default": view.USUAL_COMPARED}
+    assert parameters["Zone"]["schema"]["default"] == view.USUAL_ZONE
+    filters = parameters["Filters"]["schema"]
+    assert (filters["maxItems"], filters["items"]["pattern"]) == (view.MOST_FILTERS, f"^({'|'.join(FILTERS)}):")
+    _, after, limit = DOCUMENT["paths"]["/api/v1/apps/{app_key}/events"]["get"]["parameters"]
+    assert limit["schema"] == {"type": "integer", "minimum": 1, "maximum": events.MOST, "default": events.USUAL}
+    assert after["schema"]["maximum"] == 10**18 - 1
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENT["paths"] if path.startswith("/api/v1/")])
+def test_the_statuses_of_what_is_read_are_those_that_it_gives(path: str) -> None:
+    if "get" in DOCUMENT["paths"][path]:
+        given = {200, 429, 503, *read.STATUS.values()} - (set() if "{" in path else {404})
+        assert {int(status) for status in DOCUMENT["paths"][path]["get"]["responses"]} == given
+
+
 # --- reasons
 
 
@@ -159,9 +182,10 @@ def reasons(column: int) -> list[str]:
 def test_its_reasons_are_those_of_the_reference_and_the_reference_has_those_of_the_code() -> None:
     assert SCHEMAS["ListingReason"]["enum"] == reasons(2)
     assert SCHEMAS["BackendReason"]["enum"] == reasons(3)
+    assert SCHEMAS["ReadReason"]["enum"] == reasons(4) == sorted(read.STATUS)
     sources = [path.read_text() for path in (ROOT / "collector").rglob("*.py")]
     code = {reason for text in sources for reason in re.findall(r"Refused\(\s*\"([a-z_0-9]+)\"", text)}
-    assert {*reasons(2), *reasons(3)} == code | {"unstorable"}
+    assert {*reasons(2), *reasons(3), *reasons(4)} == code | {"unstorable"}
 
 
 @pytest.mark.parametrize("door", ["/e", "/api/v1/installs", "/api/v1/app-requests", "/api/v1/uninstalls"])

@@ -1,4 +1,4 @@
-"""Every page of the portal, in reading order."""
+"""Every page of the portal, in reading order; and of those the pages of numbers, by name."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from collector.portal import (
 )
 from collector.portal.frame import Page
 from collector.portal.numbers import funnel, overview
+from collector.portal.numbers.page import Numbers, NumbersPage
 
 PAGES: list[Page] = [
     *sign_in.PAGES,
@@ -43,3 +44,5 @@ PAGES: list[Page] = [
     *operator.PAGES,
     *audit.PAGES,
 ]
+
+NUMBERS: dict[str, Numbers] = {page.numbers.name: page.numbers for page in PAGES if isinstance(page, NumbersPage)}

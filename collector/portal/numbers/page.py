@@ -15,8 +15,10 @@ from starlette.responses import Response
 
 from collector.portal.frame import HEADERS, VIEWERS, Handler, NotFound, Page, Portal
 from collector.portal.numbers.counted import counted
+from collector.portal.numbers.document import document, file_name
 from collector.portal.numbers.place import Place, place
-from collector.portal.numbers.table import Table, as_csv, as_json
+from collector.portal.numbers.sheet import as_csv
+from collector.portal.numbers.table import Table
 from collector.portal.numbers.titles import TITLES
 from collector.portal.reading import given, stores
 from collector.portal.view import COMPARED, PERIODS, View, asked, offered
@@ -38,13 +40,15 @@ VIEWS = frozenset({"period", "from", "to", "tz", "compare", "f", "table"})  # pa
 class Numbers(msgspec.Struct, frozen=True):
     """`name` is in the addresses and the template's name. `read` gives the page's values, from the log, a scope, a view
     and what else the address says; `more` are the names of the latter. It may raise NotFound. `told` is what the
-    template needs besides `values`: pictures and sentences made of them."""
+    template needs besides `values`: pictures and sentences made of them. `choices` are what some of `more` may be: a
+    page takes anything else for nothing, a program is told."""
 
     name: str
     read: Read
     tables: Callable[[Any], list[Table]]
     more: tuple[str, ...] = ()
     told: Told = lambda values, asked: {}
+    choices: Mapping[str, Sequence[str]] = {}
 
     def __post_init__(self) -> None:
         if taken := VIEWS.intersection(self.more):
@@ -55,6 +59,12 @@ class Numbers(msgspec.Struct, frozen=True):
         return TITLES[self.name]
 
 
+class NumbersPage(Page, frozen=True, kw_only=True):
+    """An address of a page of numbers, and which it is."""
+
+    numbers: Numbers
+
+
 class Asked(msgspec.Struct, frozen=True):
     """What an address asks for, and the addresses of what is near: for templates."""
 
@@ -62,6 +72,10 @@ class Asked(msgspec.Struct, frozen=True):
     place: Place
     view: View
     more: Mapping[str, str]
+
+    @property
+    def scope(self) -> Scope:
+        return self.place.scope(self.view.filters)
 
     def to(self, **changed: str | None) -> str:
         """This page with something of its address changed: see View.query."""
@@ -112,7 +126,7 @@ async def question(portal: Portal, request: Request, page: Numbers) -> Asked:
 async def values_of(portal: Portal, request: Request, page: Numbers, of: Asked) -> Any:
     """Raises NotFound and Unavailable."""
     async with stores(portal, request, with_ledger=False) as opened:
-        return await page.read(opened.log, of.place.scope(of.view.filters), of.view, of.more)
+        return await page.read(opened.log, of.scope, of.view, of.more)
 
 
 def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
@@ -141,15 +155,23 @@ def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
 
     async def csv(portal: Portal, request: Request) -> Response:
         of = await question(portal, request, page)
-        table = _chosen(page.tables(await values_of(portal, request, page, of)), given(request, "table"))
-        return Response(as_csv(table), headers=HEADERS | {"Content-Type": "text/csv; charset=utf-8"})
+        tables = page.tables(await values_of(portal, request, page, of))
+        table = _chosen(tables, given(request, "table"))
+        name = file_name(of.place.key, page.name, of.view, "csv", "" if table is tables[0] else table.name)
+        return _file(as_csv(table), "text/csv; charset=utf-8", name)
 
     async def json(portal: Portal, request: Request) -> Response:
         of = await question(portal, request, page)
         tables = page.tables(await values_of(portal, request, page, of))
-        return Response(as_json(tables), headers=HEADERS | {"Content-Type": "application/json"})
+        told = document(page.name, of.scope, of.view, of.more, await counted(portal), tables)
+        return _file(msgspec.json.encode(told), "application/json", file_name(of.place.key, page.name, of.view, "json"))
 
     return show, csv, json
+
+
+def _file(body: bytes, kind: str, name: str) -> Response:
+    told = {"Content-Type": kind, "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(body, headers=HEADERS | told)
 
 
 async def _keyless(portal: Portal, of: Place) -> list[App]:
@@ -167,15 +189,15 @@ def _chosen(tables: Sequence[Table], name: str) -> Table:
     raise NotFound
 
 
-def pages(page: Numbers) -> list[Page]:
+def pages(page: Numbers) -> list[NumbersPage]:
     """Every address of a page of numbers."""
     show, csv, json = answers(page)
     return [
         each
         for base in ("/apps/{app_key}", "/partners/{partner_key}")
         for each in (
-            Page(f"{base}/{page.name}", show, VIEWERS),
-            Page(f"{base}/{page.name}.csv", csv, VIEWERS),
-            Page(f"{base}/{page.name}.json", json, VIEWERS),
+            NumbersPage(f"{base}/{page.name}", show, VIEWERS, numbers=page),
+            NumbersPage(f"{base}/{page.name}.csv", csv, VIEWERS, numbers=page),
+            NumbersPage(f"{base}/{page.name}.json", json, VIEWERS, numbers=page),
         )
     ]

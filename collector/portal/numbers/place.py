@@ -21,6 +21,11 @@ class Place(msgspec.Struct, frozen=True):
     app: App | None
     apps: tuple[App, ...]
 
+    @property
+    def key(self) -> str:
+        """The app's, or the partner's."""
+        return self.app.app_key if self.app else self.partner_key
+
     def scope(self, filters: tuple[tuple[str, str], ...]) -> Scope:
         return Scope(self.partner_key, tuple(app.app_key for app in self.apps), filters)
 

@@ -1,9 +1,7 @@
-"""What is on a page of numbers as tables, for people's own tools: CSV and JSON."""
+"""What is on a page of numbers as tables, for people's own tools: see sheet.py and document.py."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -28,21 +26,3 @@ class Table(msgspec.Struct, frozen=True):
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
-
-
-def as_csv(table: Table) -> str:
-    """One table, its first line the columns' keys."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([column.key for column in table.columns])
-    writer.writerows(table.rows)
-    return text.getvalue()
-
-
-def as_json(tables: Sequence[Table]) -> bytes:
-    """All tables by name, a row as an object."""
-    told = {
-        table.name: [{column.key: cell for column, cell in zip(table.columns, row, strict=True)} for row in table.rows]
-        for table in tables
-    }
-    return msgspec.json.encode(told)

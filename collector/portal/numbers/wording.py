@@ -66,5 +66,5 @@ def _last_day(span: Span, view: View) -> datetime:
 
 
 def begins(span: Span, view: View) -> str:
-    """When a bin begins, for machines: ISO 8601 with the zone's offset."""
-    return started_at(span.first, view.zone).isoformat(timespec="minutes")
+    """When a bin begins, for machines: ISO 8601 as RFC 3339 narrows it, with the zone's offset."""
+    return started_at(span.first, view.zone).isoformat(timespec="seconds")
