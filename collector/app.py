@@ -27,6 +27,7 @@ from collector.ingest import Intake
 from collector.openapi import load_document
 from collector.origins import Origins
 from collector.portal.frame import Portal, compile_templates, routes
+from collector.portal.openid import provider_of
 from collector.portal.pages import PAGES
 from collector.roller import Roller
 from collector.sweeper import Sweeper
@@ -42,7 +43,8 @@ PATIENCE_SECONDS = 10.0  # for a server's answer: senders wait twice that for ou
 class Collector:
     """The ASGI application. Its parts exist between the start and the stop of the server's lifespan.
 
-    `extra` are more routes, `templates` more templates for the portal, by name.
+    `extra` are more routes, `templates` more templates for the portal, by name. Raises ConfigError when people are to
+    sign in by OpenID Connect and cannot.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Collector:
         self._settings = settings
         self._extra = extra
         self._templates = templates
+        self._provider = provider_of(settings)
         starlette = Starlette(lifespan=self._life)
         starlette.router.redirect_slashes = False  # it would redirect to whatever host the request names
         self._router: ASGIApp = starlette
@@ -90,7 +93,7 @@ class Collector:
             writer.start()
             stack.push_async_callback(writer.stop)
             if not WITHOUT_ROLLUPS:
-                roller = Roller(registry_reader, log_reader, log_writer)
+                roller = Roller(registry_reader, log_reader, log_writer, writer)
                 roller.start()
                 stack.push_async_callback(roller.stop)
             if settings.database_url is None:  # on a server `footfall purge` has no need to ask
@@ -98,7 +101,7 @@ class Collector:
                 sweeper.start()
                 stack.push_async_callback(sweeper.stop)
 
-            portal = Portal(settings, registry_reader, registry_writer, self._templates)
+            portal = Portal(settings, registry_reader, registry_writer, self._provider, self._templates)
             stack.push_async_callback(portal.readers.close)
             compiling = asyncio.create_task(asyncio.to_thread(compile_templates))  # beside what is asked meanwhile
             stack.push_async_callback(asyncio.wait, [compiling])

@@ -1,7 +1,7 @@
 """The task that keeps the rollups up with the event log: the collector alone may write there.
 
-It counts between the commits of what comes in, and rests after each step, so that what comes in goes first. Of several
-collectors on one server one counts, until it ends.
+It counts between the commits of what comes in, and rests after each step that one of them could have waited for. Of
+several collectors on one server one counts, until it ends.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import time
 
 import journal
+from collector.writer import Writer
 from store.database import Database
 from store.rollups.following import RUN, Follower
 
@@ -18,10 +19,11 @@ REST_SHARE = 1.0  # of a step's time
 
 
 class Roller:
-    """`start` and `stop` belong to the process's life. `reader` and `writer` are of the log."""
+    """`start` and `stop` belong to the process's life. `reader` and `db` are of the log, which `writer` writes to."""
 
-    def __init__(self, registry: Database, reader: Database, writer: Database) -> None:
-        self._follower = Follower(registry, reader, writer)
+    def __init__(self, registry: Database, reader: Database, db: Database, writer: Writer) -> None:
+        self._follower = Follower(registry, reader, db)
+        self._writer = writer
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -35,7 +37,7 @@ class Roller:
     async def _work(self) -> None:
         failing = False
         while True:
-            began = time.monotonic()
+            began, committed = time.monotonic(), self._writer.committed
             try:
                 counted = await self._follower.step(time.time_ns() // 1_000_000)
                 failing = False
@@ -45,4 +47,5 @@ class Roller:
                     journal.note("the rollups cannot be kept up", "error", **journal.failure(error))
                 failing = True
             took = time.monotonic() - began
-            await asyncio.sleep(took * REST_SHARE if counted == RUN else LOOK_SECONDS)
+            rest = took * REST_SHARE if self._writer.committed > committed else 0
+            await asyncio.sleep(rest if counted == RUN else LOOK_SECONDS)

@@ -75,12 +75,13 @@ def serve(
     Raises Busy, StoreUnavailable or ConfigError when the store cannot be opened or the port cannot be had.
     """
     journal.listen()
+    collector = Collector(settings, extra, templates)
     passed = take_socket(os.environ)
     listener = passed or _listen(host, port)
     asyncio.run(_open_once(settings))  # inside the server a failure would be a traceback
     announce(f"{_address(listener)}{', a socket passed by systemd' if passed else ''}")
     config = uvicorn.Config(
-        Collector(settings, extra, templates),
+        collector,
         http=QuickLane,
         ws="none",
         loop="uvloop",

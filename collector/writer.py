@@ -70,6 +70,7 @@ class Writer:
         self.unwell: str | None = None
         self.totals: Counter[tuple[str, str, str]] = Counter()  # (door, outcome, reason), since the process began
         self.commits = Histogram(COMMIT_SECONDS)
+        self.committed = 0
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._work(), name="writer")
@@ -180,6 +181,7 @@ class Writer:
             self._fail(taken, error)
             return
         self.commits.observe(self._loop.time() - began)
+        self.committed += 1
         if self.unwell is not None:
             journal.note("the event log can be written again")
         self.unwell = None

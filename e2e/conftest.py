@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from landed import Landed
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from portal_tour import Tour
 from processes import COMMAND, Footfall, Process, free_port
 from recorder import Recorder
 from shipping_stage import Prepared, Stage
@@ -164,3 +165,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory, snippet: dict[str, Any]) -> I
     port = free_port()
     with Process([*COMMAND, "demo", "--port", str(port)], env, port, home / "demo.log", "/healthz") as process:
         yield RunningDemo(process)
+
+
+@pytest.fixture(scope="session")
+def tours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tour]]:
+    """The portal in each of its states, for tests that only look."""
+    with (
+        Tour(tmp_path_factory.mktemp("full"), "full") as full,
+        Tour(tmp_path_factory.mktemp("empty"), "empty") as empty,
+    ):
+        yield {"full": full, "empty": empty}

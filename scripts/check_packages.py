@@ -12,6 +12,7 @@ from importlib.metadata import Distribution, distributions
 from packaging.version import Version
 
 FLOORS = {
+    "brotli": "1.2.0",  # CVE-2025-6176
     "starlette": "1.5.1",  # CVE-2025-62727, -48710, -48818, -54282, -54283 and unlimited ranges
     "h11": "0.16.0",  # CVE-2025-43859
     "idna": "3.7",  # CVE-2024-3651

@@ -70,17 +70,6 @@ class Token(msgspec.Struct, frozen=True):
         return self.expires_at is None or now < self.expires_at
 
 
-class Audited(msgspec.Struct, frozen=True):
-    """One line of the audit."""
-
-    audit_id: str
-    at: int
-    actor: str
-    action: str
-    subject: str
-    detail: str
-
-
 async def add_partner(
     db: Database, now: int, partner_key: str, partner_id: str, name: str, actor: str = COMMAND_LINE
 ) -> None:
@@ -219,8 +208,8 @@ async def tokens(db: Database, partner_key: str | None = None) -> list[Token]:
 async def revoke_token(db: Database, now: int, token: Token, actor: str) -> None:
     """Every collector forgets it within a second; its name is free again."""
     async with db.transaction():
+        await audit(db, now, "token.revoke", token.name, " ".join(sorted(token.scopes)), actor)  # while it has an owner
         await db.execute("/* registry.revoke_token */ delete from tokens where token_id = ?", (token.token_id,))
-        await audit(db, now, "token.revoke", token.name, " ".join(sorted(token.scopes)), actor)
 
 
 async def used_tokens(db: Database, used: Mapping[str, int]) -> None:
@@ -242,7 +231,7 @@ async def version(db: Database) -> str:
     """Changes with every change of the registry, and is another when an older registry was put back and changed."""
     value: str = await db.value(
         """/* registry.version */
-        select n || ' ' || coalesce((select max(audit_id) from audit), '')
+        select n || ' ' || changed
         from revision"""
     )
     return value
@@ -250,24 +239,35 @@ async def version(db: Database) -> str:
 
 async def audit(db: Database, now: int, action: str, subject: str, detail: str, actor: str = COMMAND_LINE) -> None:
     """Record a change, within its transaction, and have every process see it; `detail` is without secrets."""
-    await db.execute("/* registry.changed */ update revision set n = n + 1")
+    audit_id = str(ids.uuid7(now))
+    await db.execute("/* registry.changed */ update revision set n = n + 1, changed = ?", (audit_id,))
+    await _line(db, audit_id, now, action, subject, detail, actor)
+
+
+async def note(db: Database, now: int, action: str, subject: str, detail: str, actor: str) -> None:
+    """As `audit`, of what changes nothing that other processes keep in memory: somebody signed in."""
+    await _line(db, str(ids.uuid7(now)), now, action, subject, detail, actor)
+
+
+async def _line(db: Database, audit_id: str, now: int, action: str, subject: str, detail: str, actor: str) -> None:
+    sql = _WHOSE.get(action.partition(".")[0])
+    partner_key = await db.value(sql, (subject,)) if sql else None
     await db.execute(
         """/* registry.audit */
-        insert into audit (audit_id, at, actor, action, subject, detail)
-        values (?, ?, ?, ?, ?, ?)""",
-        (str(ids.uuid7(now)), now, actor, action, subject, detail),
+        insert into audit (audit_id, at, actor, action, subject, detail, partner_key)
+        values (?, ?, ?, ?, ?, ?, ?)""",
+        (audit_id, now, actor, action, subject, detail, partner_key),
     )
 
 
-async def audited(db: Database, subject: str = "", before: str = "", limit: int = 50) -> list[Audited]:
-    """The audit, newest first: of one subject, or of all; older than the line with the id `before`."""
-    rows = await db.all(_AUDITED, (subject, subject, before, before, limit))
-    return [Audited(*row) for row in rows]
-
-
-_AUDITED = f"""/* registry.audited */
-    select {", ".join(Audited.__struct_fields__)}
-    from audit
-    where (? = '' or subject = ?) and (? = '' or audit_id < ?)
-    order by audit_id desc
-    limit ?"""  # noqa: S608 - our own column names
+# Whose a line is, by what kind of thing it is about; that of any other kind is for operators alone.
+_OF_APP = "/* registry.whose_app */ select partner_key from apps where app_key = ?"
+_WHOSE = {
+    "app": _OF_APP,
+    "replay": _OF_APP,
+    "park": _OF_APP,
+    "resume": _OF_APP,
+    "partner": "/* registry.whose_partner */ select partner_key from partners where partner_key = ?",
+    "person": "/* registry.whose_person */ select partner_key from people where email = ?",
+    "token": "/* registry.whose_token */ select partner_key from tokens where name = ?",
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 from contextlib import suppress
+from typing import Literal
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
@@ -22,6 +23,8 @@ from store.secrets import Vault, derived, token_hash
 RECOVERY_CODES = 10
 TICKET_SECONDS = 10 * 60  # between the password and the code, and between a picture and its first code
 
+Taken = Literal["second step", "recovery code"]
+
 
 class Tickets:
     """What a form carries from one step to the next, signed and timed, so that nothing is kept for who never comes."""
@@ -31,21 +34,21 @@ class Tickets:
         self._signer = URLSafeTimedSerializer(keys, salt="footfall second step")
         self._vault = Vault(secret_key)
 
-    def after_password(self, who: Person) -> str:
-        """Says that the password was right. Void once it is another."""
-        ticket: str = self._signer.dumps([who.person_id, token_hash(who.password_hash)])
+    def after_first(self, who: Person, how: str) -> str:
+        """Says that the first step was right, and which it was. Void once the password is another."""
+        ticket: str = self._signer.dumps([who.person_id, token_hash(who.password_hash), how])
         return ticket
 
-    async def whose(self, db: Database, ticket: str) -> Person | None:
-        """Who gave the right password; None when the ticket is forged or too old."""
+    async def whose(self, db: Database, ticket: str) -> tuple[Person, str] | None:
+        """Who took the first step, and how; None when the ticket is forged or too old."""
         try:
-            person_id, password = self._signer.loads(ticket, max_age=TICKET_SECONDS)
+            person_id, password, how = self._signer.loads(ticket, max_age=TICKET_SECONDS)
         except (BadSignature, ValueError, TypeError):
             return None
         who = await people.person(db, person_id)
         if who is None or who.disabled_at is not None or token_hash(who.password_hash) != password:
             return None
-        return who
+        return who, how
 
     def for_app(self, who: Person, now: int) -> tuple[str, str]:
         """A new secret for an authenticator app, and the ticket that holds it until its first code comes."""
@@ -125,17 +128,23 @@ async def end(db: Database, now: int, who: Person, actor: str) -> None:
         await registry.audit(db, now, "person.second-factor", who.email, "on -> off", actor)
 
 
-async def take(db: Database, vault: Vault, now: int, who: Person, given: str) -> bool:
-    """Whether a code of the app, or a recovery code, is right and was not taken before. Of two at once one is."""
+async def take(db: Database, vault: Vault, now: int, who: Person, given: str) -> Taken | None:
+    """Which code it was, if it is right and was not taken before. Of two at once one is."""
     if who.totp_secret is None:
-        return False
+        return None
     step = None
     with suppress(ConfigError):  # stored under a secret key that is lost: then there are the recovery codes
         step = totp.step_of(vault.decrypt(who.totp_secret), given, now, who.totp_step)
     if step is not None:
         sql = "/* second_factor.take */ update people set totp_step = ? where person_id = ? and totp_step < ?"
-        return await db.change(sql, (step, who.person_id, step)) == 1
-    return await _take_recovery_code(db, now, who, given)
+        return "second step" if await db.change(sql, (step, who.person_id, step)) == 1 else None
+    return "recovery code" if await _take_recovery_code(db, now, who, given) else None
+
+
+async def refuse(db: Database, now: int, who: Person, how: str) -> None:
+    """A wrong code came from somebody whose first step was right: that is for the audit. The code is not."""
+    async with db.transaction():
+        await registry.note(db, now, "person.wrong-code", who.email, f"after {how}", who.email)
 
 
 async def _take_recovery_code(db: Database, now: int, who: Person, given: str) -> bool:

@@ -35,8 +35,8 @@ class Session(msgspec.Struct, frozen=True):
 _COLUMNS = ", ".join(Session.__struct_fields__)
 
 
-async def begin(db: Database, now: int, who: Person, address: str, agent: str) -> str:
-    """Sign somebody in; the token for the cookie."""
+async def begin(db: Database, now: int, who: Person, address: str, agent: str, how: str = "") -> str:
+    """Sign somebody in; the token for the cookie. `how` is for the audit; '' when they were in before."""
     token = secrets.token_urlsafe(32)
     async with db.transaction():
         await _forget_ended(db, now)
@@ -44,6 +44,8 @@ async def begin(db: Database, now: int, who: Person, address: str, agent: str) -
             f"/* sessions.begin */ insert into sessions (token_hash, {_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
             (token_hash(token), secrets.token_hex(8), who.person_id, now, now, now, address[:64], agent[:200]),
         )
+        if how:
+            await registry.note(db, now, "person.sign-in", who.email, how, who.email)
     return token
 
 
@@ -102,16 +104,28 @@ async def of(db: Database, now: int, person_id: str) -> list[Session]:
     return [Session(*row) for row in rows]
 
 
-async def end(db: Database, person_id: str, session_id: str) -> bool:
-    """Whether there was such a session of that person."""
+async def end(db: Database, now: int, who: Person, session_id: str) -> bool:
+    """End one of a person's own; whether there was such a session of theirs."""
     sql = "/* sessions.end */ delete from sessions where person_id = ? and session_id = ?"
-    return await db.change(sql, (person_id, session_id)) > 0
+    async with db.transaction():
+        ended = await db.execute(sql, (who.person_id, session_id))
+        await _note_end(db, now, who, ended)
+    return ended > 0
 
 
-async def end_others(db: Database, session: Session) -> int:
+async def end_others(db: Database, now: int, who: Person, session: Session) -> int:
     """End all of a person's sessions but this one; how many."""
     sql = "/* sessions.end_others */ delete from sessions where person_id = ? and session_id <> ?"
-    return await db.change(sql, (session.person_id, session.session_id))
+    async with db.transaction():
+        ended = await db.execute(sql, (who.person_id, session.session_id))
+        await _note_end(db, now, who, ended)
+    return ended
+
+
+async def _note_end(db: Database, now: int, who: Person, ended: int) -> None:
+    if ended:
+        told = "1 session ended" if ended == 1 else f"{ended} sessions ended"
+        await registry.note(db, now, "person.sign-out", who.email, told, who.email)
 
 
 async def end_all(db: Database, now: int, who: Person, actor: str) -> None:

@@ -25,7 +25,11 @@ PREFIX = "FOOTFALL_"
 SEGMENT_US = "https://api.segment.io"
 SEGMENT_EU = "https://events.eu1.segmentapis.com"
 TEST_PREFIX = "FOOTFALL_TEST"
-CREDENTIALS = {"secret_key": "secret-key", "database_url": "database-url"}  # files that systemd hands to a unit
+CREDENTIALS = {  # files that systemd hands to a unit
+    "secret_key": "secret-key",
+    "database_url": "database-url",
+    "oidc_client_secret": "oidc-client-secret",
+}
 EXAMPLE_SECRETS = frozenset({"change-me", "changeme", "secret", "your-secret-key", "0123456789abcdef0123456789abcdef"})
 
 
@@ -47,6 +51,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_destinations: Allowed = Allowed()
     rejection_days: int = 30
     attempt_days: int = 90
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: str | None = None
+    oidc_name: str | None = None
 
     @property
     def where(self) -> Where:
@@ -91,6 +99,22 @@ def _segment_url(text: str) -> str:
     if "/v1/" in url + "/":
         raise ValueError("a host without /v1, which is added by the sender")
     return url
+
+
+def issuer_url(text: str) -> str:
+    """Where a provider of sign-ins is, as it calls itself. Raises ValueError that says what would be right."""
+    url = _url(text)
+    parts = urlsplit(url)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if (parts.scheme != "https" and not local) or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("a URL that begins with https:// (plain http only for this machine), without ? and #")
+    return url
+
+
+def _one_line(text: str) -> str:
+    if not 1 <= len(text.strip()) <= 500 or not text.strip().isprintable():
+        raise ValueError("1 to 500 characters on one line, as the provider gave it")
+    return text.strip()
 
 
 def _path(text: str) -> str:
@@ -161,6 +185,10 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "allowed_destinations": allowed,
     "rejection_days": _days,
     "attempt_days": _days,
+    "oidc_issuer": issuer_url,
+    "oidc_client_id": _one_line,
+    "oidc_client_secret": _one_line,
+    "oidc_name": _prefix,
 }
 
 

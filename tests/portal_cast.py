@@ -125,8 +125,9 @@ class Browser:
         """Signed in, without the time that a password takes."""
         who = self.house.people[name]
         token = self.house.store(lambda db: sessions.begin(db, self.house.now, who, "testclient", "Firefox/148.0"))
+        host = self.client.base_url.host
         self.client.cookies.clear()
-        self.client.cookies.set("__Host-footfall", token, domain="testserver.local")
+        self.client.cookies.set("__Host-footfall", token, domain=host if "." in host else f"{host}.local")
         return self
 
     @property
@@ -142,7 +143,7 @@ def named(headers: dict[str, str]) -> dict[str, str]:
 def opened(house: House, **settings: Any) -> Iterator[Browser]:
     client = TestClient(
         Collector(house.cast.settings(**settings)),
-        base_url=SITE,
+        base_url=settings.get("public_url") or SITE,
         headers={"user-agent": "Firefox/148.0"},
         follow_redirects=False,
         raise_server_exceptions=False,

@@ -21,7 +21,7 @@ from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, VISITOR, Details, I
 import footfall
 from exporter.run import run_once
 from selftest.cluster import Databases
-from store import balance, copying, log, patience, people, purging, registry, sessions
+from store import balance, copying, identities, log, patience, people, purging, registry, sessions
 from store.copying import Copied, copy
 from store.database import Server, migrate_all, open_reader, open_writer
 from store.entry import Entry, Rejection, Visitor
@@ -112,6 +112,7 @@ def full(installation: Installation) -> Installation:
     installation.export()
     installation.replay(OWNER, 4, 7, new_ids=True)
     installation.views(3)
+    installation.collect(an_event(received_at=NOON + DAY_MS, occurred_at=NOON + DAY_MS))
     entry = Entry(
         "test",
         NOON,
@@ -147,6 +148,7 @@ async def add_somebody(data_dir: Path) -> None:
         await sessions.begin(db, NOON, who, "192.0.2.1", ODD)
         await Links(SECRET_KEY).make(db, NOON, who, "reset", "test")
         await patience.spend(db, NOON, "192.0.2.1", who.email)
+        await identities.keep(db, NOON, "https://login.example", ODD, who)
         await db.change("insert into recovery_codes values (?, 'a hash', null)", (who.person_id,))
 
 

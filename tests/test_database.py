@@ -110,6 +110,7 @@ def test_migrations_are_applied_once_and_named(tmp_path: Path) -> None:
             "0003_people",
             "0004_tokens",
             "0005_listing_url",
+            "0006_identities",
             "0007_rebuilds",
         ],
         "log": ["0001_log", "0002_removed", "0003_rollups"],

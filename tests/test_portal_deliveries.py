@@ -12,7 +12,7 @@ from portal_visit import Visit, visiting, words
 from shipping_cast import NOON, OWNER, STRANGER, Installation, an_event
 
 from collector.portal.deliveries import balance
-from collector.portal.words import share, span
+from collector.portal.words import reason, share, span
 from store.accounts import Account
 from store.receipt import Receipt, check
 from wire.verdict import Reply
@@ -330,3 +330,8 @@ def test_a_span_of_time_in_its_two_largest_units(milliseconds: int, said: str) -
 )
 def test_a_share_is_never_rounded_to_nothing_or_to_all(part: int, whole: int, said: str) -> None:
     assert share(part, whole) == said
+
+
+def test_a_refusal_is_said_in_words_with_its_status() -> None:
+    assert reason("refused_400") == "Segment refused it (400)"
+    assert reason("refused_elsewhere") == "refused_elsewhere"

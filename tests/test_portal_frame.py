@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from httpx2 import Response
-from portal_cast import PASSWORD, SITE, Browser, House, another, email
+from portal_cast import PASSWORD, SITE, Browser, House, another, email, opened
 
 from collector.portal import frame
 from collector.portal.frame import HEADERS, MOST_FIELDS, MOST_FORM_BYTES, BadForm, Page, local_path
@@ -328,6 +328,62 @@ def test_no_template_lets_text_through_as_markup() -> None:
     assert len(sources) > 10
     for source in sources:
         assert not re.search(r"\|\s*safe\b|autoescape|Markup|\son\w+=|style=|<script(?! defer src=./static/)", source)
+
+
+# --- the name that pages are asked for by
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("footfall.example", 200),
+        ("footfall.example:8443", 200),
+        ("FOOTFALL.example", 200),
+        ("localhost", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("evil.example", 421),
+        ("footfall.example.evil.example", 421),
+        ("evilfootfall.example", 421),
+        ("footfall.example@evil.example", 421),
+        ("127.0.0.2", 421),
+        ("localhost.evil.example", 421),
+        ("", 421),
+        ("[::1", 421),
+    ],
+)
+def test_pages_answer_by_the_public_name_and_this_machines_alone(house: House, host: str, status: int) -> None:
+    with opened(house, public_url="https://footfall.example") as browser:
+        answer = browser.get("/sign-in", Host=host)
+        assert (answer.status_code, bare(answer)) == (status, HEADERS)
+        if status == 421:
+            assert '<a href="https://footfall.example">' in answer.text
+            assert not host or host not in answer.text.replace("footfall.example", "")
+
+
+def test_nobody_is_signed_in_or_read_by_another_name(house: House) -> None:
+    with opened(house, public_url="https://footfall.example") as browser:
+        cookie = f"__Host-footfall={browser.enter('owner').cookie}"
+        assert email("owner") in browser.get("/account", Cookie=cookie).text
+        before = house.state()
+        for page in PAGES:
+            headers = {"Host": "evil.example", "Cookie": cookie}
+            asked = browser.client.request(page.method, path(page), headers=headers)
+            assert (asked.status_code, email("owner") in asked.text) == (421, False), page.path
+        assert house.state() == before
+
+
+def test_what_is_no_page_answers_by_any_name(house: House) -> None:
+    with opened(house, public_url="https://footfall.example") as browser:
+        for asked in ("/healthz", "/readyz", "/metrics", "/js/footfall.js", "/openapi.json", "/static/css/portal.css"):
+            assert browser.get(asked, Host="10.1.2.3:8000").status_code == 200, asked
+        assert browser.client.post("/e", content=b"{}", headers={"Host": "10.1.2.3"}).status_code != 421
+        headers = {"Host": "10.1.2.3", "Authorization": f"Bearer {house.cast.token}"}
+        assert browser.client.post("/api/v1/installs", json=[], headers=headers).status_code == 200
+
+
+def test_without_a_public_url_any_name_does(browser: Browser) -> None:
+    assert browser.get("/sign-in", Host="whatever.example").status_code == 200
 
 
 # --- small things of the frame

@@ -10,9 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
+import requests
 from conftest import SECRET_KEY
+from openid_cast import CLIENT_ID, CLIENT_SECRET, Provider, path_of
 from portal_cast import NEW_PASSWORD, NOW, PASSWORD, SITE, email, move_in
 from pytest_socket import enable_socket
 from starlette.testclient import TestClient
@@ -59,7 +62,7 @@ def test_every_page_can_be_opened_there(client: TestClient) -> None:
     assert sign_in(client, "operator").status_code == 303
     for page in PAGES:
         if page.method == "GET":
-            linked = page.path in ("/invitation", "/reset") or "{" in page.path
+            linked = page.path in ("/invitation", "/reset") or "{" in page.path or "openid" in page.path
             expected = 404 if linked else 303 if page.path == "/sign-in" else 200
             assert client.get(page.path).status_code == expected, page.path
     assert client.get("/people/%00").status_code == 404
@@ -87,6 +90,41 @@ def test_what_is_changed_there_is_changed(client: TestClient) -> None:
     sign_in(client, "operator")
     rows = client.get("/operator/audit").text
     assert rows.count("owner@owner.example") >= 4
+
+
+def test_an_owner_reads_their_own_audit_there(client: TestClient) -> None:
+    """Through the wall: the question is of one partner besides."""
+    for name in ("stranger", "viewer", "owner"):
+        assert sign_in(client, name).status_code == 303
+    text = client.get("/audit?action=person.sign-in").text.partition("<tbody>")[2]
+    assert (text.count(email("viewer")), text.count(email("owner")), "stranger" in text) == (2, 2, False)
+    assert client.get("/audit?person=%00&from=2026-01-01&until=x&before=y").status_code == 200
+
+
+def test_the_audit_behind_the_wall_is_one_partners(settings: Settings) -> None:
+    async def work() -> set[Any]:
+        async with await open_reader(settings.where, "registry", "owner") as db:
+            return {row[0] for row in await db.all("select partner_key from audit")}
+
+    assert asyncio.run(work()) == {"owner"}
+
+
+def test_who_is_known_to_a_provider_is_in_there(settings: Settings) -> None:
+    provider = Provider()
+    provider.now = lambda: time.time_ns() // 1_000_000
+    provider.claims = {"sub": "u-17", "email": email("owner"), "email_verified": True}
+    given = {"oidc_issuer": provider.issuer, "oidc_client_id": CLIENT_ID, "oidc_client_secret": CLIENT_SECRET}
+    with TestClient(
+        Collector(msgspec.structs.replace(settings, public_url=SITE, **given)), base_url=SITE, follow_redirects=False
+    ) as client:
+        for _ in range(2):
+            away = client.get("/sign-in/openid").headers["location"]
+            there = requests.get(away, allow_redirects=False, timeout=10).headers["location"]
+            assert client.get(path_of(there)).status_code == 303
+            assert email("owner") in client.get("/account").text
+            client.post("/sign-out")
+            provider.claims = {"sub": "u-17"}
+    provider.close()
 
 
 def test_tries_are_counted_there(client: TestClient) -> None:

@@ -215,6 +215,6 @@ def test_the_navigation_shows_what_one_may_open(browser: Browser) -> None:
         return re.findall(r'<a href="(/[a-z]*)"', text.partition('aria-label="Portal"')[2].partition("</nav>")[0])
 
     assert links("viewer") == links("editor") == ["/"]
-    assert links("owner") == ["/", "/people", "/tokens"]
+    assert links("owner") == ["/", "/people", "/tokens", "/audit"]
     assert links("operator") == ["/", "/people", "/tokens", "/operator"]
     assert PASSWORD not in browser.get("/people").text

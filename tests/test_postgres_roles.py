@@ -255,7 +255,7 @@ def keyed(server: Server, nature: str) -> dict[str, str]:
         }
 
 
-OF_A_PARTNER = ("registry.partners", "log.rollup_visitors", "log.rollup_names")  # and of no app
+OF_A_PARTNER = ("registry.partners", "registry.audit", "log.rollup_visitors", "log.rollup_names")  # and of no app
 
 
 @pytest.mark.parametrize("still", [False, True])
@@ -296,7 +296,6 @@ def test_a_partner_is_forgotten_with_its_transaction(server: Server) -> None:
     "statement",
     [
         "select * from registry.tokens",
-        "select * from registry.audit",
         "select * from registry.revision",
         "select * from registry.destinations",
         "select segment_write_key from registry.destinations",
@@ -308,9 +307,10 @@ def test_a_partner_is_forgotten_with_its_transaction(server: Server) -> None:
         "select * from log.events_100001",
         "select * from registry.people",
         "select * from registry.sessions",
+        "select * from registry.identities",
     ],
 )
-def test_the_portal_reads_no_secret_no_audit_and_no_partition(server: Server, statement: str) -> None:
+def test_the_portal_reads_no_secret_and_no_partition(server: Server, statement: str) -> None:
     assert refused(server, "footfall_portal", statement)
 
 

@@ -189,7 +189,10 @@ def test_after_rotation_the_old_key_opens_nothing_in_the_file(stored: Cast) -> N
 
 def test_rotation_leaves_a_line_in_the_audit_without_any_secret(stored: Cast) -> None:
     rotated(stored, NEW, SECRET_KEY)
-    (line,) = stored.rows("select * from audit where action = 'secret.rotate'", nature="registry")
+    (line,) = stored.rows(
+        "select audit_id, at, actor, action, subject, detail from audit where action = 'secret.rotate'",
+        nature="registry",
+    )
     assert line[1:] == (9, "command line", "secret.rotate", "secret key", "3 of 3 write keys")
 
 

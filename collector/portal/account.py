@@ -61,7 +61,7 @@ async def change_password(portal: Portal, request: Request) -> Response:
     address, new = client_address(request), fields.get("new", "")
     wait = await patience.spend(portal.writer, now, address, me.email)
     if wait:
-        return too_many(portal, request, wait, "prove.html", {"then": "/account"})
+        return too_many(portal, request, wait, "prove.html", {"then": "/account", "known": False})
     if not await off_loop(passwords.is_right, me.password_hash, fields.get("old", "")):
         return await _page(portal, request, 403, new="That is not your password.")
     await patience.restore(portal.writer, address, me.email)
@@ -78,10 +78,10 @@ async def change_password(portal: Portal, request: Request) -> Response:
 
 async def end_session(portal: Portal, request: Request) -> Response:
     """POST /account/sessions: end one of one's own, or all others."""
-    named, me = (await read_form(request)).get("session", ""), who(request)
+    named, me, now = (await read_form(request)).get("session", ""), who(request), portal.now()
     if named == "others":
-        await sessions.end_others(portal.writer, me.session)
-    elif not await sessions.end(portal.writer, me.person.person_id, named):
+        await sessions.end_others(portal.writer, now, me.person, me.session)
+    elif not await sessions.end(portal.writer, now, me.person, named):
         raise NotFound
     return see("/account?saved=sessions")
 

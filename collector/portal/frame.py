@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import jinja2
@@ -23,6 +23,7 @@ import journal
 from collector.assets import TEMPLATES
 from collector.portal import words
 from collector.portal.numbers.titles import TITLES
+from collector.portal.packing import packed
 from store import sessions
 from store.accounts import Accounts
 from store.database import Database
@@ -34,6 +35,9 @@ from store.second_factor import Tickets
 from store.secrets import Vault
 from store.sessions import Session
 from store.settings import Settings
+
+if TYPE_CHECKING:
+    from collector.provider import Provider
 
 MOST_FORM_BYTES = 32 * 1024
 MOST_FIELDS = 100
@@ -47,6 +51,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "same-origin",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "Vary": "Accept-Encoding, Sec-Fetch-Site",
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -89,9 +94,15 @@ class Portal:
     change; the log and the ledger are lent to who reads them. `templates` are such as an installation adds."""
 
     def __init__(
-        self, settings: Settings, registry: Database, writer: Database, templates: Mapping[str, str] | None = None
+        self,
+        settings: Settings,
+        registry: Database,
+        writer: Database,
+        provider: Provider | None = None,
+        templates: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
+        self.provider = provider  # of sign-ins by OpenID Connect, where there is one
         self.vault = Vault(settings.secret_key)
         self.links = Links(settings.secret_key)
         self.tickets = Tickets(settings.secret_key)
@@ -116,6 +127,7 @@ class Portal:
         """A page by its template, with who asks and where we are."""
         who: Who | None = getattr(request.state, "who", None)
         shared = {"who": who, "here": request.scope["path"], "query": request.scope["query_string"].decode("latin-1")}
+        shared["provider"] = self.provider.name if self.provider else ""
         known = {"EDITORS": EDITORS, "OWNERS": OWNERS, "OPERATORS": OPERATORS, "TITLES": TITLES}
         text = self._templates.get_template(f"portal/{name}").render(shared | known | dict(values or {}))
         return HTMLResponse(text, status, HEADERS)
@@ -208,10 +220,12 @@ class _Guarded:
         except Exception as error:  # whatever it was, the answer has the headers of every answer, and tells nothing
             journal.note("a page failed", "error", page=next(iter(self._pages.values())).path, **journal.failure(error))
             response = self._portal.page(request, "error.html", {"title": "That went wrong", "text": FAILED}, 500)
-        await response(scope, receive, send)
+        await packed(request, response)(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         portal = self._portal
+        if not is_our_host(request, portal.settings.public_url):
+            return portal.page(request, "elsewhere.html", {"url": portal.settings.public_url}, 421)
         page = self._pages.get("GET" if request.method == "HEAD" else request.method)
         if page is None:
             text = "This address is not for what was sent to it."
@@ -267,6 +281,20 @@ def is_cross_site(request: Request) -> bool:
         return site not in ("same-origin", "none")
     origin = request.headers.get("origin")
     return origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+
+
+def is_our_host(request: Request, public_url: str | None) -> bool:
+    """Whether a page was asked for by a name that it has: that of the public URL, if there is one, or this machine's.
+
+    Another name that leads here is somebody else's, whose pages could read ours as their own.
+    """
+    if public_url is None:
+        return True
+    try:
+        name = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    except ValueError:
+        return False
+    return name in (urlsplit(public_url).hostname, "localhost", "127.0.0.1", "::1")
 
 
 def who(request: Request) -> Who:

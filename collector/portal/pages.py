@@ -10,6 +10,7 @@ from collector.portal import (
     details,
     event,
     live,
+    openid,
     operator,
     parked,
     people,
@@ -24,6 +25,7 @@ from collector.portal.numbers import funnel, overview
 
 PAGES: list[Page] = [
     *sign_in.PAGES,
+    *openid.PAGES,
     *start.PAGES,
     *overview.PAGES,
     *funnel.PAGES,

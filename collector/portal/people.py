@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from collector.portal.account import LONGEST_NAME
 from collector.portal.frame import OWNERS, NotFound, Page, Portal, read_form, see, sentence, who
-from store import people, registry, second_factor, sessions
+from collector.portal.sign_in import is_known
+from store import identities, people, registry, second_factor, sessions
 from store.errors import ConfigError
 from store.people import PARTNER_ROLES, Person, Role
 
@@ -79,6 +80,7 @@ async def _show_one(portal: Portal, request: Request, person: Person, error: str
         "person": person,
         "partner": await registry.partner_name(portal.registry, person.partner_key) if person.partner_key else None,
         "sessions": await sessions.of(portal.registry, portal.now(), person.person_id),
+        "known": await is_known(portal, person),
         "roles": PARTNER_ROLES,
         "error": error,
     }
@@ -132,6 +134,13 @@ async def end_second_step(portal: Portal, request: Request) -> Response:
     return see(f"/people/{person.person_id}")
 
 
+async def forget_identity(portal: Portal, request: Request) -> Response:
+    """POST /people/{person_id}/openid/end: for whoever has another account at the provider from now on."""
+    person = await _own_person(portal, request)
+    await identities.forget(portal.writer, portal.now(), person, who(request).person.email)
+    return see(f"/people/{person.person_id}")
+
+
 async def end_sessions(portal: Portal, request: Request) -> Response:
     """POST /people/{person_id}/sessions/end"""
     person = await _own_person(portal, request)
@@ -148,5 +157,6 @@ PAGES = [
     Page("/people/{person_id}/enable", enable, OWNERS, "POST", proved=True),
     Page("/people/{person_id}/link", make_link, OWNERS, "POST", proved=True),
     Page("/people/{person_id}/second-step/end", end_second_step, OWNERS, "POST", proved=True),
+    Page("/people/{person_id}/openid/end", forget_identity, OWNERS, "POST", proved=True),
     Page("/people/{person_id}/sessions/end", end_sessions, OWNERS, "POST"),
 ]

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+import journal
 from collector.portal.frame import (
     VIEWERS,
     NotFound,
@@ -23,7 +24,7 @@ from collector.portal.frame import (
     with_session,
     without_session,
 )
-from store import passwords, patience, people, registry, second_factor, sessions
+from store import identities, passwords, patience, people, registry, second_factor, sessions
 from store.errors import ConfigError
 from store.links import Purpose
 from store.people import Person
@@ -56,8 +57,9 @@ async def sign_in(portal: Portal, request: Request) -> Response:
     person = await people.by_email(portal.registry, email)
     right = await off_loop(passwords.is_right, person.password_hash if person else "", password)
     if not right or person is None or person.disabled_at is not None:
+        journal.note("a sign-in was refused", "warning", by="password")
         return portal.page(request, "sign_in.html", told | {"error": WRONG}, 403)
-    return await after_password(portal, request, person, then)
+    return await after_first(portal, request, person, then, "password")
 
 
 def too_many(portal: Portal, request: Request, wait: int, template: str, told: dict[str, Any]) -> Response:
@@ -69,21 +71,21 @@ def too_many(portal: Portal, request: Request, wait: int, template: str, told: d
     return response
 
 
-async def after_password(portal: Portal, request: Request, person: Person, then: str) -> Response:
-    """The password was right: in, or on to the second step."""
+async def after_first(portal: Portal, request: Request, person: Person, then: str, how: str) -> Response:
+    """The password was right, or what stands for it, as `how` says: in, or on to the second step."""
     if person.totp_secret is not None:
-        ticket = portal.tickets.after_password(person)
+        ticket = portal.tickets.after_first(person, how)
         return portal.page(request, "second_step.html", {"ticket": ticket, "then": then, "error": ""})
-    return await _begin(portal, request, person, then)
+    return await let_in(portal, request, person, then, how)
 
 
-async def _begin(portal: Portal, request: Request, person: Person, then: str) -> Response:
+async def let_in(portal: Portal, request: Request, person: Person, then: str, how: str) -> Response:
     """Whatever session the browser had before ends, so that nobody can have planted it."""
-    address, before = client_address(request), request.state.who
+    address, before, now = client_address(request), request.state.who, portal.now()
     if before is not None:
-        await sessions.end(portal.writer, before.person.person_id, before.session.session_id)
+        await sessions.end(portal.writer, now, before.person, before.session.session_id)
     await patience.restore(portal.writer, address, person.email)
-    token = await sessions.begin(portal.writer, portal.now(), person, address, request.headers.get("user-agent", ""))
+    token = await sessions.begin(portal.writer, now, person, address, request.headers.get("user-agent", ""), how)
     return with_session(portal, see(then), token)
 
 
@@ -91,7 +93,7 @@ async def second_step(portal: Portal, request: Request) -> Response:
     """POST /sign-in/code"""
     fields = await read_form(request)
     ticket, then = fields.get("ticket", ""), local_path(fields.get("next", "/"))
-    person = await portal.tickets.whose(portal.registry, ticket)
+    person, how = await portal.tickets.whose(portal.registry, ticket) or (None, "")
     if person is None or person.totp_secret is None:
         told = {"email": "", "then": then, "error": "That took too long. Begin again."}
         return portal.page(request, "sign_in.html", told, 403)
@@ -99,35 +101,47 @@ async def second_step(portal: Portal, request: Request) -> Response:
     wait = await patience.spend(portal.writer, now, client_address(request), person.email, person.person_id)
     if wait:
         return too_many(portal, request, wait, "second_step.html", told)
-    if not await second_factor.take(portal.writer, portal.vault, now, person, fields.get("code", "")):
+    taken = await second_factor.take(portal.writer, portal.vault, now, person, fields.get("code", ""))
+    if taken is None:
+        await second_factor.refuse(portal.writer, now, person, how)
         return portal.page(request, "second_step.html", told | {"error": WRONG_CODE}, 403)
-    return await _begin(portal, request, person, then)
+    return await let_in(portal, request, person, then, f"{how}, {taken}")
 
 
 async def ask_again(portal: Portal, request: Request) -> Response:
     """GET /prove"""
-    then = local_path(request.query_params.get("next", "/"))
-    return portal.page(request, "prove.html", {"then": then, "error": ""})
+    return await prove_page(portal, request, local_path(request.query_params.get("next", "/")))
+
+
+async def prove_page(portal: Portal, request: Request, then: str, error: str = "", status: int = 200) -> Response:
+    """Asks for what proves that it is them: the password, or the provider where they signed in by it."""
+    told = {"then": then, "error": error, "known": await is_known(portal, who(request).person)}
+    return portal.page(request, "prove.html", told, status)
+
+
+async def is_known(portal: Portal, person: Person) -> bool:
+    """Whether somebody has signed in by the provider that there is now."""
+    return portal.provider is not None and await identities.is_known(portal.registry, portal.provider.issuer, person)
 
 
 async def prove(portal: Portal, request: Request) -> Response:
     """POST /prove"""
     fields, me = await read_form(request), who(request)
-    told = {"then": local_path(fields.get("next", "/"))}
+    then = local_path(fields.get("next", "/"))
     wait = await patience.spend(portal.writer, portal.now(), client_address(request), me.person.email)
     if wait:
-        return too_many(portal, request, wait, "prove.html", told)
+        return too_many(portal, request, wait, "prove.html", {"then": then, "known": False})
     if not await off_loop(passwords.is_right, me.person.password_hash, fields.get("password", "")):
-        return portal.page(request, "prove.html", told | {"error": "That is not your password."}, 403)
+        return await prove_page(portal, request, then, "That is not your password.", 403)
     await patience.restore(portal.writer, client_address(request), me.person.email)
     await sessions.prove(portal.writer, portal.now(), me.session)
-    return see(told["then"])
+    return see(then)
 
 
 async def sign_out(portal: Portal, request: Request) -> Response:
     """POST /sign-out"""
     me = who(request)
-    await sessions.end(portal.writer, me.person.person_id, me.session.session_id)
+    await sessions.end(portal.writer, portal.now(), me.person, me.session.session_id)
     return without_session(portal, see("/sign-in"))
 
 
@@ -158,7 +172,7 @@ def _link(purpose: Purpose) -> tuple[Page, Page]:
         used = await portal.links.use(portal.writer, now, token, purpose, await off_loop(passwords.hashed, password))
         if used is None:
             raise NotFound
-        return await after_password(portal, request, used, "/")
+        return await after_first(portal, request, used, "/", purpose)
 
     return Page(f"/{purpose}", show, None), Page(f"/{purpose}", use, None, "POST")
 

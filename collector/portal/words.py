@@ -81,6 +81,9 @@ REASONS = {
 
 def reason(code: str) -> str:
     """Why an event is not sent; one that has no words here stands for itself."""
+    known, _, status = code.partition("_")
+    if known == "refused" and status.isdigit():
+        return f"{REASONS[known]} ({status})"
     return REASONS.get(code, code)
 
 

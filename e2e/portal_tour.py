@@ -1,0 +1,186 @@
+"""Which pages the portal has, in which states, and a way to each: for the sweep, the keyboard and the pictures.
+
+The table below has a line for each address that somebody can open. A page that is new gets its line here; what its path
+or query needs and is not in NAMES is looked up and told by portal_goods.py. Who looks:
+
+| who | is |
+|---|---|
+| operator | of the marketplace: sees all partners |
+| owner | of the partner Acme, whose app Charts has everything that there can be |
+| secured | another owner, with a second step |
+| newcomer | owner of a partner who has no app in the empty state |
+| nobody | not signed in |
+
+In the state `full` every page shows all it can; in the state `empty` there are people, and an app for which nothing has
+come. A stop whose names the empty state does not have is left out there.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import Any, Literal, Self
+
+from playwright.sync_api import BrowserContext
+from playwright.sync_api import Page as Tab
+from processes import SECRET_KEY, Footfall, Process, free_port
+
+from collector.portal.frame import Page
+from collector.portal.pages import PAGES
+
+State = Literal["full", "empty"]
+STATES: tuple[State, ...] = ("full", "empty")
+
+
+@dataclass(frozen=True)
+class Stop:
+    """One address of a page. `name` is its picture's, `look` what to see there, as the documentation says it."""
+
+    page: str
+    name: str
+    look: str
+    query: str = ""
+    who: tuple[str, ...] = ("operator", "owner")
+    states: tuple[State, ...] = STATES
+    is_page: bool = True  # not a file, nor a part of a page
+    aloud: tuple[str, ...] = ()  # names that stand for others in its path
+
+    def address(self, names: dict[str, Any]) -> str | None:
+        """Where it is; None when there is no such thing in this state. Raises KeyError for an unknown name."""
+        text = self.page + (f"?{self.query}" if self.query else "")
+        wanted = {field for _, field, _, _ in Formatter().parse(text) if field}
+        unknown = wanted - NAMES
+        if unknown:
+            raise KeyError(f"{self.page} needs {', '.join(sorted(unknown))}: see NAMES in portal_tour.py")
+        found = names | {part.partition("=")[0]: names.get(part.partition("=")[2]) for part in self.aloud}
+        return None if any(found.get(name) is None for name in wanted) else text.format(**found)
+
+
+APP = "/apps/{app_key}"
+STOPS = [
+    Stop("/sign-in", "sign-in", "The way in: an address and a password.", who=("nobody",)),
+    Stop(
+        "/invitation",
+        "invitation",
+        "What a link opens that somebody was invited with.",
+        "token={invitation}",
+        ("nobody",),
+    ),
+    Stop("/reset", "reset", "What a link opens that sets a password anew.", "token={reset}", ("nobody",)),
+    Stop("/prove", "prove", "The password again, before what a finder of an open browser must not do."),
+    Stop("/", "apps", "Somebody's apps, and which of them has nowhere to send to yet."),
+    Stop("/", "apps-none", "The same before the marketplace has added an app.", who=("newcomer",), states=("empty",)),
+    Stop(
+        f"{APP}/details",
+        "details",
+        "Manage app details: destinations and how each stands, links for ads, the app's name.",
+    ),
+    Stop(f"{APP}/details/destination", "destination", "Entering a Segment write key."),
+    Stop(f"{APP}/details/destination", "destination-change", "Changing a destination.", "name=main", states=("full",)),
+    Stop(f"{APP}/live", "live", "Live events, suppressed ones too, with what was rejected beside them."),
+    Stop(f"{APP}/live", "live-search", "Live events that were looked for.", "q=crm-4000", states=("full",)),
+    Stop(f"{APP}/live", "live-nothing", "A search that found nothing.", "q=nobody"),
+    Stop(f"{APP}/live/news", "live-news", "", "after=0", is_page=False),
+    Stop(f"{APP}/events/{{seq}}", "event", "One event: what became of it, what is kept, and what leaves."),
+    Stop(
+        f"{APP}/events/{{seq}}",
+        "event-suppressed",
+        "An event that a visitor did not agree to share.",
+        aloud=("seq=suppressed_seq",),
+    ),
+    Stop(f"{APP}/events/{{seq}}", "event-parked", "An event that was set aside.", aloud=("seq=parked_seq",)),
+    Stop(f"{APP}/deliveries", "deliveries", "Where every event went, and each request with its answer."),
+    Stop(f"{APP}/deliveries/parked", "parked", "Parked events, with the reason, to be released or dropped."),
+    Stop(f"{APP}/deliveries/replays", "replays", "Replays, and how far each has come."),
+    Stop(
+        f"{APP}/deliveries/replays",
+        "replays-plan",
+        "A replay that is counted before it is asked for.",
+        "from={yesterday}&destination=main&new_ids=1",
+        states=("full",),
+    ),
+    Stop(f"{APP}/deliveries/receipts", "receipts", "Signed receipts, and how to check one."),
+    Stop(f"{APP}/receipts/{{receipt_id}}.json", "receipt", "", is_page=False),
+    Stop("/account", "account", "One's own name, password, second step, and where one is signed in."),
+    Stop("/account", "account-secured", "The same with a second step.", who=("secured",), states=("full",)),
+    Stop("/account/second-step", "second-step", "Setting up a second step."),
+    Stop("/people", "people", "Who may sign in for a partner; operators see everybody."),
+    Stop("/people/{person_id}", "person", "One person: role and access."),
+    Stop("/people/{person_id}", "person-invited", "Somebody who was invited.", aloud=("person_id=invited_id",)),
+    Stop(
+        "/people/{person_id}",
+        "person-disabled",
+        "Somebody who may not sign in.",
+        states=("full",),
+        aloud=("person_id=left_id",),
+    ),
+    Stop("/tokens", "tokens", "API tokens, and making one."),
+    Stop("/operator", "operator", "What came to all doors together.", who=("operator",)),
+    Stop("/operator/partners", "partners", "Partners, and adding one.", who=("operator",)),
+    Stop("/operator/apps", "operator-apps", "All apps, and adding one.", who=("operator",)),
+    Stop("/operator/settings", "settings", "The settings in force.", who=("operator",)),
+    Stop("/operator/health", "health", "What is well, and what to look at.", who=("operator",)),
+    Stop("/operator/audit", "audit", "Who changed what.", who=("operator",)),
+]
+NAMES = {"app_key", "seq", "person_id", "receipt_id", "invitation", "reset", "yesterday"}
+
+
+def unvisited() -> set[str]:
+    """Pages that can be opened and that no stop is at."""
+    return {page.path for page in PAGES if page.method == "GET"} - {stop.page for stop in STOPS}
+
+
+def page_of(stop: Stop) -> Page:
+    return next(page for page in PAGES if (page.method, page.path) == ("GET", stop.page))
+
+
+class Tour:
+    """A collector on an installation in one state, and browsers of its people. `clock` starts `serve` with it."""
+
+    def __init__(self, home: Path, state: State, now: int | None = None) -> None:
+        port = free_port()
+        self.state = state
+        self._footfall = Footfall(home / "data", FOOTFALL_PUBLIC_URL=f"http://127.0.0.1:{port}")
+        moment = now or time.time_ns() // 1_000_000
+        goods = [sys.executable, str(Path(__file__).with_name("portal_goods.py")), str(home / "data"), SECRET_KEY]
+        environment = self._footfall.env | {"PYTHONPATH": str(Path(__file__).parents[1])}
+        made = subprocess.run([*goods, state, str(moment)], env=environment, capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        self.names: dict[str, Any] = json.loads(made.stdout)
+        self.names["yesterday"] = time.strftime("%Y-%m-%d", time.gmtime(moment / 1_000 - 86_400))
+        clock = [sys.executable, str(Path(__file__).with_name("clock_from.py")), str(now)]
+        self.collector = self._serve(port, clock if now else None, environment)
+
+    def _serve(self, port: int, command: list[str] | None, environment: dict[str, str]) -> Process:
+        if command is None:
+            return self._footfall.collector(port)
+        output = self._footfall.home / "collector.log"
+        return Process([*command, "serve", "--port", str(port)], environment, port, output, "/healthz")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.collector.stop()
+
+    def address(self, stop: Stop) -> str | None:
+        """The stop's URL; None when it is not a stop in this state."""
+        path = stop.address(self.names) if self.state in stop.states else None
+        return None if path is None else self.collector.url + path
+
+    def cookie(self, who: str) -> str:
+        token: str = self.names["cookies"][who]
+        return token
+
+    def enter(self, make: Callable[..., BrowserContext], who: str, **options: Any) -> Tab:
+        """A new browser of somebody's, signed in."""
+        context = make(**options)
+        if who != "nobody":
+            context.add_cookies([{"name": "footfall", "value": self.cookie(who), "url": self.collector.url}])
+        return context.new_page()
