@@ -252,6 +252,56 @@ def purge(timeout: float, as_json: bool) -> None:
 
 
 @main.group()
+def rollups() -> None:
+    """The sums that the portal shows."""
+
+
+@rollups.command("check")
+@as_json
+def rollups_check(as_json: bool) -> None:
+    """Count every event once more, and compare with the rollups.
+
+    The second count needs room in the directory for temporary files, about a quarter of the log's. Exits 1 when something
+    differs. Example: footfall rollups check
+    """
+    from tempfile import TemporaryDirectory
+
+    from store.rollups.checking import check
+    from store.settings import load
+
+    where = load().where
+    with TemporaryDirectory(prefix="footfall-") as scratch:
+        found = _run(check(where, Path(scratch), _now(), _now_and_then("counted up to {} of {}")))
+    if as_json:
+        _print(found)
+    else:
+        for each in found.differences:
+            at = f" at {_date(each.at)}" if each.at else ""
+            click.echo(f"FAIL  {each.app_key}: {each.what}{at}: {each.rollups} in the rollups, {each.events} in the log")
+        if not found.differences:
+            click.echo(f"ok    the rollups say what {found.events} events say, up to seq {found.up_to}")
+    raise SystemExit(1 if found.differences else 0)
+
+
+@rollups.command("rebuild")
+@click.option("--timeout", default=3600.0, show_default=True, metavar="SECONDS", help="How long to wait for it.")
+@click.option("--lose-removed", is_flag=True, help="Lose the sums of events that are no longer in the log.")
+@as_json
+def rollups_rebuild(timeout: float, lose_removed: bool, as_json: bool) -> None:
+    """Empty the rollups and count every event anew; a running collector is asked to do it, and waited for.
+
+    Until it is done, the portal shows the part that is counted. Example: footfall rollups rebuild
+    """
+    from store.registry import COMMAND_LINE
+    from store.rollups.rebuilding import rebuild
+    from store.settings import load
+
+    tell = _now_and_then("counted up to {} of {}")
+    up_to = _run(rebuild(load().where, COMMAND_LINE, timeout, lose_removed, tell))
+    _show({"up_to": up_to}, True) if as_json else click.echo(f"every event is counted, up to seq {up_to}")
+
+
+@main.group()
 def selftest() -> None:
     """Proofs that an operator can run and publish."""
 

@@ -11,7 +11,6 @@ import time
 
 import journal
 from store.database import Database
-from store.errors import Unavailable
 from store.rollups.following import RUN, Follower
 
 LOOK_SECONDS = 1.0
@@ -40,10 +39,10 @@ class Roller:
             try:
                 counted = await self._follower.step(time.time_ns() // 1_000_000)
                 failing = False
-            except Unavailable as error:
+            except Exception as error:  # whatever it is, this task must live: the next look tries again
                 counted = 0
                 if not failing:
-                    journal.note("the rollups cannot be kept up", level="error", reason=str(error))
+                    journal.note("the rollups cannot be kept up", "error", **journal.failure(error))
                 failing = True
             took = time.monotonic() - began
             await asyncio.sleep(took * REST_SHARE if counted == RUN else LOOK_SECONDS)

@@ -22,6 +22,7 @@ from store import destinations, ledger, log
 from store.database import Connection, Database, Where, exists, open_reader
 from store.entry import HOUR_MS
 from store.errors import StoreUnavailable
+from store.rollups.forgetting import Place, forget_events, forget_visitors
 from store.settings import Settings
 
 LOCK = "removal.lock"
@@ -93,6 +94,10 @@ async def remove_old(data_dir: Path, writer: Database, old: Ages, breathe: Calla
         async with undisturbed(data_dir):
             n, place = await writer.atomic(remove_visitors, place, old, STEP_ROWS)
         removed.visitors += n
+        await breathe()
+    known: Place | None = ("", "")
+    while known is not None:
+        known = await writer.atomic(forget_visitors, known, STEP_ROWS)
         await breathe()
     async for _ in _steps(data_dir, writer, breathe, _give_back):
         pass
@@ -192,6 +197,7 @@ def _remove_events(connection: Connection, share: Share) -> int:
     if not rows:
         return 0
     count(connection, share, rows)
+    forget_events(connection, share.app_key, rows[-1][0])
     connection.execute(_REMOVE_EVENTS, (share.app_key, rows[-1][0]))
     return len(rows)
 

@@ -86,7 +86,7 @@ def test_every_route_is_documented(doors: Doors) -> None:
     for path in [*routes, "/e"]:
         shown = path.replace(load_snippet().hash, "<hash>")
         shown = re.sub(r"^/js/footfall\.[0-9a-f]+\.js$", "/js/footfall.<hash>.js", shown)
-        shown = re.sub(r"^(/static/[a-z]+/).+", r"\1…", shown)
+        shown = re.sub(r"^(/static/(?:vendor/)?[a-z]+/).+", r"\1…", shown)
         assert re.search(rf"`(GET|POST) {re.escape(shown)}`", text) or f"GET {shown}" in text, path
 
 

@@ -45,7 +45,7 @@ def described(path: str) -> str:
     """A route's path as the document writes it."""
     path = path.replace(load_snippet().hash, "{hash}")
     path = re.sub(r"^/js/footfall\.[0-9a-f]+\.js$", "/js/footfall.{hash}.js", path)
-    return re.sub(r"^(/static/[a-z]+/).+", r"\1{file}", path)
+    return re.sub(r"^(/static/(?:vendor/)?[a-z]+/).+", r"\1{file}", path)
 
 
 def test_every_route_but_pages_is_in_it_and_nothing_else(doors: Doors) -> None:
@@ -61,7 +61,8 @@ def test_every_route_but_pages_is_in_it_and_nothing_else(doors: Doors) -> None:
     ("path", "asked"),
     [(path, path.replace("{hash}", load_snippet().hash)) for path in DOCUMENT["paths"] if "{file}" not in path]
     + [("/static/css/{file}", "/static/css/house.css"), ("/static/css/{file}", "/static/css/mark.svg")]
-    + [("/static/js/{file}", "/static/js/live.js")],
+    + [("/static/js/{file}", "/static/js/live.js")]
+    + [("/static/vendor/uplot/{file}", f"/static/vendor/uplot/{name}") for name in ("uPlot.iife.min.js", "uPlot.min.css")],
 )
 def test_what_can_be_asked_for_comes_in_a_type_that_it_states(doors: Doors, path: str, asked: str) -> None:
     if "get" not in DOCUMENT["paths"][path]:

@@ -15,6 +15,8 @@ MANY_APPS = "a commit has events of many apps, and is one transaction"
 ONCE_A_RUN = "once in a run of the exporter"
 ONCE_A_LOOK = "for people or figures, who look once in a while"
 ONCE_A_PURGE = "once in a purge, or once in a step of it"
+ONE_VISITOR = "a visitor's few rows, of all apps of a partner"
+ONCE_A_REBUILD = "once in a rebuild"
 FAN_OUT = {
     "append.events": MANY_APPS,
     "append.note": MANY_APPS,
@@ -54,6 +56,18 @@ FAN_OUT = {
     "removal.rejections": ONCE_A_PURGE,
     "removal.removed_up_to": ONCE_A_RUN,
     "removal.visitors": ONCE_A_PURGE,
+    "checking.listings": ONCE_A_LOOK,
+    "forgetting.any_event": ONE_VISITOR,
+    "forgetting.journeys": ONE_VISITOR,
+    "rollups.empty_slots": ONCE_A_REBUILD,
+    "rollups.empty_days": ONCE_A_REBUILD,
+    "rollups.empty_values": ONCE_A_REBUILD,
+    "rollups.empty_apps": ONCE_A_REBUILD,
+    "rollups.empty_journeys": ONCE_A_REBUILD,
+    "rollups.empty_events": ONCE_A_REBUILD,
+    "rollups.events_a_day": ONCE_A_LOOK,
+    "rollups.oldest_waiting": "one event past what is counted, for a page, and only when there is one",
+    "rollups.next": "one process counts for all apps, in the order of the log",
 }
 
 

@@ -36,12 +36,14 @@ USUAL_PERIOD, USUAL_ZONE, USUAL_COMPARED = "28d", "UTC", "before"
 MOST_FILTERS = 5
 MOST_DAYS = 3_660
 REGIONS = frozenset("Africa America Antarctica Asia Atlantic Australia Europe Indian Pacific".split())  # no old names
+NO_END = 1 << 62
 FIRST_DAY = date(2000, 1, 1)
 Step = Literal["hour", "day", "week", "month"]
 
 
 class View(msgspec.Struct, frozen=True):
-    """`first` and `last` are days, both included; `filters` are pairs of a facet and a value."""
+    """`first` and `last` are days, both included; `filters` are pairs of a facet and a value. `until` is the half-hour
+    after the one that is running: what is after that is not there yet, so that the time ends with it."""
 
     period: str
     first: date
@@ -49,6 +51,7 @@ class View(msgspec.Struct, frozen=True):
     zone: str
     compared: str
     filters: tuple[tuple[str, str], ...]
+    until: int = NO_END
 
     @property
     def step(self) -> Step:
@@ -58,25 +61,36 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def span(self) -> Span:
-        return Span(midnight(self.first, self.zone), midnight(self.last + timedelta(1), self.zone))
+        return Span(midnight(self.first, self.zone), min(self._end, self.until))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the time is not over."""
+        return self.until <= self._end
+
+    @property
+    def _end(self) -> int:
+        return midnight(self.last + timedelta(1), self.zone)
 
     def bins(self) -> list[Span]:
         """The bins of the whole time, in order."""
         span = self.span
         if self.step == "hour":
-            edges = [*range(span.first, span.end, 2), span.end]
+            begins: list[int] = list(range(span.first, span.end, 2))
         else:
-            edges = [*(midnight(day, self.zone) for day in _steps(self.first, self.last, self.step)), span.end]
+            begins = [midnight(day, self.zone) for day in _steps(self.first, self.last, self.step)]
+        edges = [*(first for first in begins if first < span.end), span.end]
         return [Span(first, end) for first, end in pairwise(edges)]
 
     def earlier(self) -> View | None:
-        """The time to compare with, as many days long; None: nothing."""
+        """The time to compare with, as long, or as much of it as of this one is over; None: nothing."""
         days = (self.last - self.first).days + 1
         back = {"before": days, "year": 364, "none": 0}[self.compared]  # 52 weeks, so that days of the week are alike
         if not back or self.first - timedelta(back) < FIRST_DAY:
             return None
         first, last = self.first - timedelta(back), self.last - timedelta(back)
-        return View("custom", first, last, self.zone, "none", self.filters)
+        until = midnight(first, self.zone) + self.span.end - self.span.first
+        return View("custom", first, last, self.zone, "none", self.filters, until if self.is_running else NO_END)
 
     def query(self, **changed: str | None) -> str:
         """The address's query for this view, with some of it changed: `period`, `from`, `to`, `tz`, `compare`, and
@@ -123,9 +137,9 @@ def asked(query: Mapping[str, str], filters: Sequence[str], now: int) -> View:
         period, days = USUAL_PERIOD, _preset(USUAL_PERIOD, today)
     compared = query.get("compare", USUAL_COMPARED)
     first, last = days or (today, today)
-    return View(
-        period, first, last, zone, compared if compared in COMPARED else USUAL_COMPARED, tuple(_filters(filters))
-    )
+    if compared not in COMPARED:
+        compared = USUAL_COMPARED
+    return View(period, first, last, zone, compared, tuple(_filters(filters)), now // SLOT_MS + 1)
 
 
 @lru_cache(1)

@@ -27,6 +27,7 @@ from store.postgres.connection import Locked, Numbers, Texts
 from store.postgres.database import open_together
 from store.postgres.partitions import LOCK_MS, PAUSE_SECONDS, Partition
 from store.removal import DAY_MS, Ages, Removed, Share, Span
+from store.rollups.forgetting import Place, forget_events, forget_visitors
 
 LOCK = 0x466F_6F74_7075_7267  # an advisory lock: "Footpurg"
 GRACE_MS = 2 * DAY_MS
@@ -62,6 +63,9 @@ async def purge(server: Server, old: Ages, patience: float) -> Removed:
         while place is not None:
             n, place = await db.atomic(removal.remove_visitors, place, old, STEP_ROWS)
             removed.visitors += n
+        known: Place | None = ("", "")
+        while known is not None:
+            known = await db.atomic(forget_visitors, known, STEP_ROWS)
         return removed
 
 
@@ -217,11 +221,17 @@ def _forget_some(connection: Connection, name: str, after: int) -> int | None:
 # A message that came again since has another seq.
 _FORGET = """/* purging.forget */
     with gone as (
-      select seq, app_key, message_id
+      select seq, app_key, message_id, partner_key, anonymous_id
       from events
       where seq > ?
       order by seq
       limit ?
+    ), pointers as (
+      delete from rollup_events
+      using gone, rollup_visitors
+      where rollup_visitors.partner_key = gone.partner_key and rollup_visitors.anonymous_id = gone.anonymous_id
+        and rollup_events.partner_key = gone.partner_key and rollup_events.visitor = rollup_visitors.visitor
+        and rollup_events.seq = gone.seq and rollup_events.app_key = gone.app_key
     ), forgotten as (
       delete from message_ids
       using gone
@@ -262,6 +272,7 @@ def _remove_events(connection: Connection, share: Share, revision: int) -> int:
     rows = removal.oldest_events(connection, share, STEP_ROWS)
     if rows:
         removal.count(connection, share, rows)
+        forget_events(connection, share.app_key, rows[-1][0])
         connection.execute(_REMOVE_EVENTS, (share.app_key, rows[-1][0], share.app_key))
     return len(rows)
 

@@ -54,7 +54,7 @@ def count(connection: Connection, turn: Turn, events: Sequence[Counted], known: 
     what an earlier call of the same process left there. False: it was another's turn, and nothing was done."""
     if not take_turn(connection, turn):
         return False
-    numbers = _numbered(connection, {(event.partner_key, event.anonymous_id) for event in events if _is_shown(event)})
+    numbers = _numbered(connection, [(event.partner_key, event.anonymous_id) for event in events if _is_shown(event)])
     _learn(connection, known, {(event.app_key, event.partner_key) for event in events})
     sums = _summed(connection, events, numbers, known)
     _write(connection, sums)
@@ -73,22 +73,27 @@ def _is_shown(event: Counted) -> bool:
 # --- who
 
 
-def _numbered(connection: Connection, visitors: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """The number of every visitor of a partner; who is new gets the next."""
+def _numbered(connection: Connection, visitors: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The number of every visitor of a partner; who is new gets the next, in the order in which they came."""
     by_partner = defaultdict(list)
-    for partner_key, anonymous_id in sorted(visitors):
+    for partner_key, anonymous_id in dict.fromkeys(visitors):
         by_partner[partner_key].append(anonymous_id)
     numbers = {}
     new = []
     for partner_key, ids in by_partner.items():
         found = dict(_among(connection, _NUMBERS, (partner_key,), ids))
-        last = connection.execute(_LAST_NUMBER, (partner_key,)).fetchone()[0]
-        for number, anonymous_id in enumerate((each for each in ids if each not in found), last + 1):
+        next_number = last_number(connection, partner_key) + 1
+        for number, anonymous_id in enumerate((each for each in ids if each not in found), next_number):
             found[anonymous_id] = number
             new.append((partner_key, anonymous_id, number))
         numbers.update({(partner_key, anonymous_id): number for anonymous_id, number in found.items()})
     connection.executemany(_NEW_NUMBER, new)
     return numbers
+
+
+def last_number(connection: Connection, partner_key: str) -> int:
+    """The greatest number of a partner's visitors; 0: there are none."""
+    return int(connection.execute(_LAST_NUMBER, (partner_key,)).fetchone()[0])
 
 
 def _among(connection: Connection, sql: str, fixed: tuple[Any, ...], values: Sequence[Any]) -> Iterator[Any]:
@@ -243,12 +248,18 @@ def _close_days(connection: Connection, events: Iterable[Counted]) -> None:
 def _close(connection: Connection, of: tuple[str, str, str], first: int, end: int) -> None:
     window = (*of, first * SLOTS_A_DAY, end * SLOTS_A_DAY)
     days: dict[tuple[int, str], tuple[int, list[bytes]]] = {}
-    for slot, value, events, data in connection.execute(_SLOTS, window).fetchall():
+    for slot, value, events, data in slots(connection, window):
         key = slot // SLOTS_A_DAY, value
         before, sets = days.get(key, (0, []))
         days[key] = before + events, [*sets, data]
     rows = [(*of, day, value, events, stored(union(sets))) for (day, value), (events, sets) in days.items()]
     connection.executemany(_PUT_DAY, rows)
+
+
+def slots(connection: Connection, window: tuple[str, str, str, int, int]) -> list[tuple[int, str, int, bytes]]:
+    """(slot, value, events, stored set) of a listing's facet, from a slot up to another."""
+    rows: list[tuple[int, str, int, bytes]] = connection.execute(_SLOTS, window).fetchall()
+    return rows
 
 
 # --- whose events, and under which ids
@@ -260,7 +271,7 @@ def _note_events(connection: Connection, events: Sequence[Counted], numbers: dic
         if not _is_shown(event):
             continue
         number = numbers[event.partner_key, event.anonymous_id]
-        pointers.append((event.app_key, event.partner_key, number, event.seq))
+        pointers.append((event.partner_key, number, event.seq, event.app_key))
         if event.user_id:
             names.add((event.partner_key, "user", event.user_id, number))
         if event.partner_anonymous_id:
@@ -312,7 +323,7 @@ _JOURNEYS = f"""/* rollups.journeys */
 _KEEP_JOURNEY = """/* rollups.keep_journey */
     insert into rollup_journeys (app_key, partner_key, visitor, begun_at, viewed_at, last_at, done, steps, trail)
     values (?, ?, ?, ?, ?, ?, ?, ?, ?)
-    on conflict (app_key, partner_key, visitor) do update
+    on conflict (partner_key, visitor, app_key) do update
     set begun_at = excluded.begun_at, viewed_at = excluded.viewed_at, last_at = excluded.last_at,
         done = excluded.done, steps = excluded.steps, trail = excluded.trail"""
 
@@ -361,8 +372,9 @@ _SLOTS = """/* rollups.slots */
     order by slot"""
 
 _NOTE_EVENT = """/* rollups.note_event */
-    insert into rollup_events (app_key, partner_key, visitor, seq)
-    values (?, ?, ?, ?)"""
+    insert into rollup_events (partner_key, visitor, seq, app_key)
+    values (?, ?, ?, ?)
+    on conflict do nothing"""
 
 _NOTE_NAME = """/* rollups.note_name */
     insert into rollup_names (partner_key, kind, id, visitor)

@@ -101,4 +101,6 @@ def host(referrer: str | None) -> str:
 
 
 def cut(text: str) -> str:
+    """A value as it is kept: not too long, and without what PostgreSQL cannot hold."""
+    text = text.replace("\0", "\ufffd")
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"

@@ -67,7 +67,8 @@ class Follower:
             await self._writer.atomic(_begin_anew, Turn(self._name, at.seq, now), wanted)
             self._known = {}
             return 1
-        events = await _next(self._reader, at.seq, await log.settled(self._reader))
+        settled = await log.settled(self._reader)
+        events = await next_events(self._reader, at.seq, settled) if settled > at.seq else []
         if not events:
             return 0
         if at.seq != self._seq:
@@ -96,7 +97,8 @@ def _ask(connection: Connection, now: int, who: str) -> int:
     return int(row[0]) + 1
 
 
-async def _next(db: Database, after: int, up_to: int) -> list[Counted]:
+async def next_events(db: Database, after: int, up_to: int) -> list[Counted]:
+    """The next events past a seq, at most RUN, none past `up_to`."""
     rows = await db.all(_NEXT, (after, up_to, RUN))
     return [_counted(row) for row in rows]
 
@@ -116,20 +118,20 @@ def _told(details: str) -> Told:
 def _begin_anew(connection: Connection, turn: Turn, rebuild_id: int) -> None:
     if not counting.take_turn(connection, turn):
         return
-    for name in EMPTIED:
-        connection.execute(f"/* rollups.empty */ delete from {name}")  # noqa: S608 - our own tables
+    for sql in _EMPTY:
+        connection.execute(sql)
     connection.execute(_BEGIN_ANEW, (rebuild_id,))
 
 
-EMPTIED = (
-    "rollup_slots",
-    "rollup_days",
-    "rollup_values",
-    "rollup_apps",
-    "rollup_journeys",
-    "rollup_events",
-    "rollup_names",
-    "rollup_visitors",
+_EMPTY = (
+    "/* rollups.empty_slots */ delete from rollup_slots",
+    "/* rollups.empty_days */ delete from rollup_days",
+    "/* rollups.empty_values */ delete from rollup_values",
+    "/* rollups.empty_apps */ delete from rollup_apps",
+    "/* rollups.empty_journeys */ delete from rollup_journeys",
+    "/* rollups.empty_events */ delete from rollup_events",
+    "/* rollups.empty_names */ delete from rollup_names",
+    "/* rollups.empty_visitors */ delete from rollup_visitors",
 )
 
 _STANDING = """/* rollups.standing */

@@ -308,7 +308,7 @@ def _seqs_of(connection: Connection, scope: Scope, number: int, before: int, lim
     found = [
         (app_key, seq)
         for app_key, partner_key in scope.listings
-        for (seq,) in connection.execute(_EVENTS_OF, (app_key, partner_key, number, before, limit)).fetchall()
+        for (seq,) in connection.execute(_EVENTS_OF, (partner_key, number, before, app_key, limit)).fetchall()
     ]
     return sorted(found, key=lambda each: -each[1])[:limit]
 
@@ -382,23 +382,42 @@ def _windows(
 
 
 _MARKS = ", ".join("?" * TOGETHER)
-_OF_DAYS = """
-    from rollup_days
-    where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?"""
-_OF_SLOTS = """
-    from rollup_slots
-    where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?"""
+
 _ALL = {
-    "days": f"/* rollups.all_days */ select value, events, visitors {_OF_DAYS}",
-    "slots": f"/* rollups.all_slots */ select value, events, visitors {_OF_SLOTS}",
+    "days": """/* rollups.all_days */
+        select value, events, visitors
+        from rollup_days
+        where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?""",
+    "slots": """/* rollups.all_slots */
+        select value, events, visitors
+        from rollup_slots
+        where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?""",
 }
+
 _SOME = {
-    "days": f"/* rollups.some_days */ select value, events, visitors {_OF_DAYS} and value in ({_MARKS})",
-    "slots": f"/* rollups.some_slots */ select value, events, visitors {_OF_SLOTS} and value in ({_MARKS})",
+    "days": f"""/* rollups.some_days */
+        select value, events, visitors
+        from rollup_days
+        where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?
+          and value in ({_MARKS})""",  # noqa: S608 - a number of question marks
+    "slots": f"""/* rollups.some_slots */
+        select value, events, visitors
+        from rollup_slots
+        where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?
+          and value in ({_MARKS})""",  # noqa: S608 - a number of question marks
 }
+
 _COUNTS = {
-    "days": f"/* rollups.day_counts */ select value, cast(sum(events) as bigint) {_OF_DAYS} group by value",
-    "slots": f"/* rollups.slot_counts */ select value, cast(sum(events) as bigint) {_OF_SLOTS} group by value",
+    "days": """/* rollups.count_days */
+        select value, cast(sum(events) as bigint)
+        from rollup_days
+        where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?
+        group by value""",
+    "slots": """/* rollups.count_slots */
+        select value, cast(sum(events) as bigint)
+        from rollup_slots
+        where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?
+        group by value""",
 }
 
 _VALUES_OF = """/* rollups.values_of */
@@ -427,7 +446,7 @@ _NAMED = """/* rollups.named */
 _EVENTS_OF = """/* rollups.events_of */
     select seq
     from rollup_events
-    where app_key = ? and partner_key = ? and visitor = ? and seq < ?
+    where partner_key = ? and visitor = ? and seq < ? and app_key = ?
     order by seq desc
     limit ?"""
 

@@ -27,14 +27,19 @@ from store.rollups.reading import Scope
 Read = Callable[[Database, Scope, View, Mapping[str, str]], Awaitable[Any]]
 
 
+Told = Callable[[Any, "Asked"], Mapping[str, Any]]
+
+
 class Numbers(msgspec.Struct, frozen=True):
     """`name` is in the addresses and the template's name. `read` gives the page's values, from the log, a scope, a view
-    and what else the address says; `more` are the names of the latter. It may raise NotFound."""
+    and what else the address says; `more` are the names of the latter. It may raise NotFound. `told` is what the
+    template needs besides `values`: pictures and sentences made of them."""
 
     name: str
     read: Read
     tables: Callable[[Any], list[Table]]
     more: tuple[str, ...] = ()
+    told: Told = lambda values, asked: {}
 
     @property
     def title(self) -> str:
@@ -115,7 +120,7 @@ def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
             "zones": offered(),
             "facet_names": FACETS,
         }
-        return portal.page(request, f"{page.name}.html", told)
+        return portal.page(request, f"{page.name}.html", told | dict(page.told(values, of)))
 
     async def csv(portal: Portal, request: Request) -> Response:
         of = await question(portal, request, page)

@@ -32,27 +32,27 @@ create table rollup_names (
   primary key (partner_key, kind, id, visitor)
 ) strict, without rowid;
 
--- A visitor's events.
+-- A visitor's events, on all listings of the partner.
 create table rollup_events (
-  app_key      text not null,
   partner_key  text not null,
   visitor      integer not null,
   seq          integer not null,
-  primary key (app_key, partner_key, visitor, seq)
+  app_key      text not null,
+  primary key (partner_key, visitor, seq, app_key)
 ) strict, without rowid;
 
 -- Where each visitor's last journey on a listing stands: see store/rollups/journeys.py.
 create table rollup_journeys (
-  app_key      text not null,
   partner_key  text not null,
   visitor      integer not null,
+  app_key      text not null,
   begun_at     integer not null,                              -- epoch ms of its first event, as all times here
   viewed_at    integer not null,                              -- of its first page view; 0: none
   last_at      integer not null,
   done         integer not null,                              -- a bit for each name of events
   steps        integer not null,                              -- how many it has had
   trail        text not null,                                 -- the last of them, JSON
-  primary key (app_key, partner_key, visitor)
+  primary key (partner_key, visitor, app_key)
 ) strict, without rowid;
 
 -- The values that a facet has had: when there are too many, the rest count as one.

@@ -1,0 +1,159 @@
+"""Whether the rollups say what the events say: everything is counted once more, beside them, and compared.
+
+The second count is made in a database of its own in a directory for scratch, so that memory stays small for any log. Of
+an app whose older events were removed, what those counted for is there and cannot be counted again: of it are compared
+the numbers of events, where all of them are still in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from store.database import Connection, Database, Where, open_writer, still
+from store.entry import HOUR_MS
+from store.log import NO_END
+from store.rollups import counting
+from store.rollups.counting import SLOT_MS, SLOTS_A_DAY, Known, Listing, Turn, open_day, slots
+from store.rollups.facets import BEFORE, FACETS, NEXT, TIME
+from store.rollups.following import next_events, standing
+from store.rollups.sets import NOBODY, stored, union
+
+WINDOW_SLOTS = 7 * SLOTS_A_DAY  # that are compared at once
+OF_JOURNEYS = frozenset({NEXT, BEFORE, TIME})  # what began before what was removed cannot be known
+
+Told = dict[tuple[int, str], tuple[int, bytes]]  # by a slot or day and a value: the events, and the stored set
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What the rollups say of one place, and what the events say. `at` is epoch milliseconds; None: of the whole."""
+
+    app_key: str
+    what: str
+    at: int | None
+    rollups: str
+    events: str
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """`events` were counted, up to `up_to`; `differences` are the first of those there are, in order."""
+
+    events: int
+    up_to: int
+    differences: list[Difference]
+
+
+async def check(where: Where, scratch: Path, now: int, tell: Callable[[int, int], None], most: int = 20) -> Checked:
+    """Count again in an empty directory, and compare; `tell` is called with how far that is, and of how many.
+
+    Raises StoreUnavailable.
+    """
+    async with still(where, "log") as there, await open_writer(scratch, "log") as again:
+        up_to = (await standing(there)).seq
+        events = await _count(there, again, up_to, now, tell)
+        differences = []
+        for listing in await _listings(there, again):
+            known_from = await there.run(_known_from, listing[0])
+            async for difference in _compared(there, again, listing, known_from):
+                differences.append(difference)
+                if len(differences) == most:
+                    return Checked(events, up_to, differences)
+        return Checked(events, up_to, differences)
+
+
+async def _count(there: Database, again: Database, up_to: int, now: int, tell: Callable[[int, int], None]) -> int:
+    known: Known = {}
+    seq = events = 0
+    while batch := await next_events(there, seq, up_to):
+        await again.atomic(counting.count, Turn("check", seq, now), batch, known, batch[-1].seq)
+        seq, events = batch[-1].seq, events + len(batch)
+        tell(seq, up_to)
+    return events
+
+
+async def _listings(there: Database, again: Database) -> list[Listing]:
+    sql = "/* checking.listings */ select app_key, partner_key from rollup_apps"
+    return sorted({(app, partner) for db in (there, again) for app, partner in await db.all(sql)})
+
+
+def _known_from(connection: Connection, app_key: str) -> int | None:
+    """The first slot of which all events are in the log; None: none was ever removed."""
+    sql = "/* checking.removed */ select max(hour) from removed where app_key = ?"
+    hour = connection.execute(sql, (app_key,)).fetchone()[0]
+    return None if hour is None else (int(hour) + 1) * HOUR_MS // SLOT_MS
+
+
+async def _compared(
+    there: Database, again: Database, listing: Listing, known_from: int | None
+) -> AsyncIterator[Difference]:
+    for facet in FACETS:
+        if known_from is not None and facet in OF_JOURNEYS:
+            continue
+        place = *listing, facet
+        first, end = await there.run(_reach, place), await again.run(_reach, place)
+        begin = max(min(first[0], end[0]), known_from or 0)
+        for slot in range(begin // SLOTS_A_DAY * SLOTS_A_DAY, max(first[1], end[1]) + 1, WINDOW_SLOTS):
+            window = (*place, max(slot, begin), slot + WINDOW_SLOTS)
+            ours = await there.run(_slots, window)
+            for found in _differences(listing, facet, SLOT_MS, ours, await again.run(_slots, window), known_from):
+                yield found
+            summed, days = await there.run(_days, (*place, slot, slot + WINDOW_SLOTS))
+            for found in _differences(listing, f"{facet} by the day", SLOT_MS * SLOTS_A_DAY, days, summed, None):
+                yield found
+
+
+def _reach(connection: Connection, place: tuple[str, str, str]) -> tuple[int, int]:
+    """The first slot and the last; without any, what changes no other's."""
+    first, last = connection.execute(_REACH, place).fetchone()
+    return (NO_END, -1) if first is None else (first, last)
+
+
+def _slots(connection: Connection, window: tuple[str, str, str, int, int]) -> Told:
+    return {(slot, value): (events, data) for slot, value, events, data in slots(connection, window)}
+
+
+def _days(connection: Connection, window: tuple[str, str, str, int, int]) -> tuple[Told, Told]:
+    """The days of a window as their half-hours add up to, and as they are there."""
+    app_key, partner_key, facet, first, end = window
+    closed = (first // SLOTS_A_DAY, min(end // SLOTS_A_DAY, open_day(connection, (app_key, partner_key))))
+    sets: dict[tuple[int, str], tuple[int, list[bytes]]] = {}
+    for (slot, value), (events, data) in _slots(connection, window).items():
+        day = slot // SLOTS_A_DAY
+        if day < closed[1]:
+            before, several = sets.get((day, value), (0, []))
+            sets[day, value] = before + events, [*several, data]
+    summed = {place: (events, stored(union(several))) for place, (events, several) in sets.items()}
+    rows = connection.execute(_DAYS, (app_key, partner_key, facet, *closed)).fetchall()
+    return summed, {(day, value): (events, data) for day, value, events, data in rows}
+
+
+def _differences(
+    listing: Listing, facet: str, unit: int, ours: Told, theirs: Told, known_from: int | None
+) -> Iterator[Difference]:
+    for place in sorted(ours.keys() | theirs.keys()):
+        said, true = (_said(side.get(place), known_from) for side in (ours, theirs))
+        if said != true:
+            yield Difference(listing[0], f"{facet} {place[1]}".strip(), place[0] * unit, _words(said), _words(true))
+
+
+def _said(told: tuple[int, bytes] | None, known_from: int | None) -> tuple[int, bytes]:
+    """What is compared: visitors have other numbers where some were forgotten."""
+    events, data = told or (0, NOBODY)
+    return events, data if known_from is None else NOBODY
+
+
+def _words(told: tuple[int, bytes]) -> str:
+    return f"{told[0]} events, {len(union([told[1]]))} visitors"
+
+
+_REACH = """/* checking.reach */
+    select min(slot), max(slot)
+    from rollup_slots
+    where app_key = ? and partner_key = ? and facet = ?"""
+
+_DAYS = """/* checking.days */
+    select day, value, events, visitors
+    from rollup_days
+    where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?"""
