@@ -249,9 +249,7 @@ def _breakdown(connection: Connection, scope: Scope, facet: str, span: Span, mos
     return Breakdown(rows, len(counts) - len(chosen), len(Visitors.union(*sets.values())) if sets else 0)
 
 
-def _visitors(
-    connection: Connection, scope: Scope, facet: str, span: Span, wanted: Sequence[str]
-) -> dict[str, int]:
+def _visitors(connection: Connection, scope: Scope, facet: str, span: Span, wanted: Sequence[str]) -> dict[str, int]:
     among = _filtered(connection, scope, span)
     counts = dict.fromkeys(wanted, 0)
     for value, sets in _some(connection, scope, facet, span, wanted):
