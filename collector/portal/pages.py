@@ -20,12 +20,16 @@ from collector.portal import (
     tokens,
 )
 from collector.portal.frame import Page
-from collector.portal.numbers import overview
+from collector.portal.numbers import clicks, journeys, overview, sources, visitors
 
 PAGES: list[Page] = [
     *sign_in.PAGES,
     *apps.PAGES,
     *overview.PAGES,
+    *sources.PAGES,
+    *clicks.PAGES,
+    *journeys.PAGES,
+    *visitors.PAGES,
     *details.PAGES,
     *destination.PAGES,
     *live.PAGES,

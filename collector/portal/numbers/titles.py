@@ -2,4 +2,8 @@
 
 TITLES = {
     "overview": "Overview",
+    "sources": "Sources",
+    "clicks": "Clicks",
+    "journeys": "Journeys",
+    "visitors": "Visitors",
 }

@@ -1,0 +1,54 @@
+"""Sources: where visitors come from, by referrer, campaign, hosting and what else the address of the page says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from collector.portal.numbers.breakdowns import FEW, MANY, Section, Total, section, table, total
+from collector.portal.numbers.page import Numbers, pages
+from collector.portal.numbers.table import Table
+from collector.portal.view import View
+from store.database import Database
+from store.rollups.facets import HOSTING, LINKED, QUERY, REFERRER, UTM
+from store.rollups.reading import Scope
+
+FACETS = (REFERRER, *UTM, HOSTING, QUERY)
+USUAL_CAMPAIGN = "utm_campaign"
+MORE_QUERIES = 3  # times as many rows, because they are of several parameters
+
+
+class Values(msgspec.Struct, frozen=True):
+    """`facet` is the one that is alone on the page, or ''; `campaign` which of UTM is shown among others."""
+
+    total: Total
+    facet: str
+    campaign: str
+    sections: Sequence[Section]
+    linked: Section
+
+
+async def read(db: Database, scope: Scope, view: View, more: Mapping[str, str]) -> Values:
+    """See Values."""
+    facet = more["facet"] if more["facet"] in FACETS else ""
+    campaign = more["campaign"] if more["campaign"] in UTM else USUAL_CAMPAIGN
+    whole = await total(db, scope, view)
+    sections = [await section(db, scope, view, each, whole.visitors, most) for each, most in _shown(facet, campaign)]
+    linked = await section(db, scope, view, LINKED, whole.visitors, 1)
+    return Values(whole, facet, campaign, sections, linked)
+
+
+def _shown(facet: str, campaign: str) -> list[tuple[str, int]]:
+    """The facets of the page, with how many rows of each."""
+    if facet:
+        return [(facet, MANY)]
+    return [(REFERRER, FEW), (campaign, FEW), (HOSTING, FEW), (QUERY, MORE_QUERIES * FEW)]
+
+
+def tables(values: Values) -> list[Table]:
+    """One for each facet that is shown, and one of the visitors whom links of the partner's brought."""
+    return [table(each) for each in (*values.sections, values.linked)]
+
+
+PAGES = pages(Numbers("sources", read, tables, ("facet", "campaign")))
