@@ -111,6 +111,13 @@ async def section(db: Database, scope: Scope, view: View, facet: str, of: int, m
     return Section(facet, lines, found.further, earlier is not None)
 
 
+def thinned(section: Section, most: int) -> Section:
+    """At most so many lines of each group."""
+    kept = {id(line) for _, lines in section.groups for line in lines[:most]}
+    lines = [line for line in section.lines if id(line) in kept]
+    return Section(section.facet, lines, section.further + len(section.lines) - len(lines), section.compared)
+
+
 def _line(facet: str, row: Row, of: int, before: int | None, largest: int) -> Line:
     return Line(
         row.value,

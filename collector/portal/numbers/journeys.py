@@ -87,7 +87,10 @@ def takeaway(paths: Paths, unit: str) -> str:
 
 def _on_from(paths: Paths, total: int, unit: str) -> str:
     first = max(paths.columns[0], key=lambda node: node.came)
-    begun = f"{share(first.came, total)} of {number(total)} {unit} begin with {said(first.step)}."
+    part = "All" if first.came == total else f"{share(first.came, total)} of"
+    begun = f"{part} {number(total)} {unit} begin with {said(first.step)}."
+    if total == 1:
+        begun = f"The only {unit.removesuffix('s')} begins with {said(first.step)}."
     nexts = [strand for strand in paths.strands if (strand.column, strand.near) == (1, first.step)]
     steps = [strand for strand in nexts if strand.far not in (*NO_STEPS, FURTHER)]
     ended = f"{share(first.ended, first.came)} of those end there" if first.ended else ""

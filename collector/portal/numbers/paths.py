@@ -17,7 +17,7 @@ from collector.portal.numbers.steps import END, FURTHER, START
 from store.rollups.journeys import MOST_STEPS
 from store.rollups.reading import Flow
 
-KEPT = 6  # steps of a column that are shown apart
+KEPT = 5  # steps of a column that are shown apart
 
 
 class Strand(NamedTuple):

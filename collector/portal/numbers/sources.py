@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from collector.portal.numbers.breakdowns import FEW, MANY, Section, Total, section, table, total
+from collector.portal.numbers.breakdowns import FEW, MANY, Section, Total, section, table, thinned, total
 from collector.portal.numbers.page import Numbers, pages
 from collector.portal.numbers.table import Table
 from collector.portal.view import View
@@ -16,7 +16,7 @@ from store.rollups.reading import Scope
 
 FACETS = (REFERRER, *UTM, HOSTING, QUERY)
 USUAL_CAMPAIGN = "utm_campaign"
-MORE_QUERIES = 3  # times as many rows, because they are of several parameters
+READ_OF_QUERY, FEW_OF_QUERY = 50, 4  # rows in all, and of each parameter
 
 
 class Values(msgspec.Struct, frozen=True):
@@ -35,6 +35,8 @@ async def read(db: Database, scope: Scope, view: View, more: Mapping[str, str]) 
     campaign = more["campaign"] if more["campaign"] in UTM else USUAL_CAMPAIGN
     whole = await total(db, scope, view)
     sections = [await section(db, scope, view, each, whole.visitors, most) for each, most in _shown(facet, campaign)]
+    if not facet:
+        sections[-1] = thinned(sections[-1], FEW_OF_QUERY)
     linked = await section(db, scope, view, LINKED, whole.visitors, 1)
     return Values(whole, facet, campaign, sections, linked)
 
@@ -43,7 +45,7 @@ def _shown(facet: str, campaign: str) -> list[tuple[str, int]]:
     """The facets of the page, with how many rows of each."""
     if facet:
         return [(facet, MANY)]
-    return [(REFERRER, FEW), (campaign, FEW), (HOSTING, FEW), (QUERY, MORE_QUERIES * FEW)]
+    return [(REFERRER, FEW), (campaign, FEW), (HOSTING, FEW), (QUERY, READ_OF_QUERY)]
 
 
 def tables(values: Values) -> list[Table]:

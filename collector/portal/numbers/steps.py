@@ -9,8 +9,8 @@ START = ""  # before the first step
 FURTHER, END = ":further", ":end"  # all steps that are not shown apart; no step follows
 SAID = {
     FURTHER: "Other steps",
-    START: "The journey begins",
-    END: "The journey ends",
+    START: "Begins here",
+    END: "Ends here",
 }
 
 
@@ -24,7 +24,8 @@ def said(step: str) -> str:
         return words
     if label == REST:
         return f"{words}: others"
-    return f"{words} “{label}”" if label else f"{words} without words"
+    short = "Pressed" if name == "cta_click" else words  # there is little room beside a band
+    return f"{short} “{label}”" if label else f"{words} without words"
 
 
 def kind(step: str) -> str:
