@@ -1,4 +1,4 @@
-"""Somebody at the pages of numbers, after everything was counted: what a page says, and the tables that it is made of."""
+"""Somebody at the pages of numbers after everything was counted: what a page says, and the tables behind it."""
 
 from __future__ import annotations
 

@@ -62,7 +62,10 @@ def test_every_route_but_pages_is_in_it_and_nothing_else(doors: Doors) -> None:
     [(path, path.replace("{hash}", load_snippet().hash)) for path in DOCUMENT["paths"] if "{file}" not in path]
     + [("/static/css/{file}", "/static/css/house.css"), ("/static/css/{file}", "/static/css/mark.svg")]
     + [("/static/js/{file}", "/static/js/live.js")]
-    + [("/static/vendor/uplot/{file}", f"/static/vendor/uplot/{name}") for name in ("uPlot.iife.min.js", "uPlot.min.css")],
+    + [
+        ("/static/vendor/uplot/{file}", f"/static/vendor/uplot/{name}")
+        for name in ("uPlot.iife.min.js", "uPlot.min.css")
+    ],
 )
 def test_what_can_be_asked_for_comes_in_a_type_that_it_states(doors: Doors, path: str, asked: str) -> None:
     if "get" not in DOCUMENT["paths"][path]:

@@ -156,7 +156,7 @@ def test_all_apps_of_a_partner_count_a_visitor_once_and_no_other_partners(house:
     with reading(house, [*ROWS, *both]) as reader:
         rows = reader.table(f"{PARTNER}/sources", "referrer")
         page = reader.page(f"{PARTNER}/sources")
-    assert [(row["value"], row["visitors"], row["events"]) for row in rows][0] == ("google.com", 3, 5)
+    assert (rows[0]["value"], rows[0]["visitors"], rows[0]["events"]) == ("google.com", 3, 5)
     assert "secret.example" not in page
     assert "withheld.example" not in page
 

@@ -2,7 +2,7 @@
 
 A column is a place in journeys: the first step, the second and so on, or back from an install. The most travelled steps
 of a column are kept apart, the others are one. Where a journey ended is a step of its own, told from how many came to a
-step and how many went on; backwards, it is where a journey began.
+step and how many went on, but for an install, which is no loss; backwards, it is where a journey began.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collector.portal.numbers.steps import END, FURTHER, START
 from store.rollups.journeys import MOST_STEPS
 from store.rollups.reading import Flow
 
+GOAL = "install"  # with which a journey is over, and nobody is lost
 KEPT = 5  # steps of a column that are shown apart
 
 
@@ -30,7 +31,8 @@ class Strand(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A step in a column: how many came to it, and for how many it was the last; None where that is not known."""
+    """A step in a column: how many came to it, and how many of them went no further; None where that is not known, or
+    there is nothing further."""
 
     column: int
     step: str
@@ -81,7 +83,7 @@ def _ends(strands: Sequence[Strand]) -> list[Strand]:
     return [
         Strand(column + 1, step, END, count)
         for (column, step), count in staying.items()
-        if count > 0 and column + 1 < MOST_STEPS
+        if count > 0 and step != GOAL and column + 1 < MOST_STEPS
     ]
 
 
@@ -98,7 +100,7 @@ def _folded(strands: Sequence[Strand], columns: int, kept: int, back: bool) -> P
         if far in NO_STEPS:
             ended[column - 1, near] += count
     shown = [
-        [Node(column, step, came[column][step], _ended(ended, column, step)) for step in _ordered(came[column])]
+        [Node(column, step, came[column][step], _ended(ended, column, step, back)) for step in _ordered(came[column])]
         for column in range(columns)
         if came[column]
     ]
@@ -110,8 +112,10 @@ def _shown(step: str, apart: Mapping[str, bool]) -> str:
     return step if apart.get(step, True) else FURTHER
 
 
-def _ended(ended: Counter[tuple[int, str]], column: int, step: str) -> int | None:
-    return None if step in NO_STEPS or column + 1 == MOST_STEPS else ended[column, step]
+def _ended(ended: Counter[tuple[int, str]], column: int, step: str, back: bool) -> int | None:
+    if step in NO_STEPS or (step == GOAL and not back) or column + 1 == MOST_STEPS:
+        return None
+    return ended[column, step]
 
 
 NO_STEPS = (START, END)
