@@ -261,8 +261,8 @@ def rollups() -> None:
 def rollups_check(as_json: bool) -> None:
     """Count every event once more, and compare with the rollups.
 
-    The second count needs room in the directory for temporary files, about a quarter of the log's. Exits 1 when something
-    differs. Example: footfall rollups check
+    The second count needs room in the directory for temporary files, about a quarter of the log's. Exits 1 when
+    something differs. Example: footfall rollups check
     """
     from tempfile import TemporaryDirectory
 
@@ -277,7 +277,9 @@ def rollups_check(as_json: bool) -> None:
     else:
         for each in found.differences:
             at = f" at {_date(each.at)}" if each.at else ""
-            click.echo(f"FAIL  {each.app_key}: {each.what}{at}: {each.rollups} in the rollups, {each.events} in the log")
+            click.echo(
+                f"FAIL  {each.app_key}: {each.what}{at}: {each.rollups} in the rollups, {each.events} in the log"
+            )
         if not found.differences:
             click.echo(f"ok    the rollups say what {found.events} events say, up to seq {found.up_to}")
     raise SystemExit(1 if found.differences else 0)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import broken, export, ingest, postgres, snippet
+from bench import broken, export, ingest, postgres, rollups, snippet
 from bench.figure import Figure
 
 MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -22,6 +22,8 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "ingest-batch": ingest.batch,
     "ingest-latency": ingest.latency,
     "ingest-full": ingest.full,
+    "ingest-rollups": rollups.ingest,
+    "rollups-rebuild": rollups.rebuild,
     "disk": ingest.disk,
     "export": export.rate,
     "export-memory": export.memory,

@@ -124,6 +124,7 @@ def fill_log(data_dir: Path, events: int, apps: int = 1) -> None:
                 statement, tuple(chain.from_iterable(row(number, apps) for number in range(at, at + 500)))
             )
         connection.execute("commit")
+    connection.execute("update rollups set seq = (select max(seq) from events)")  # as if they had been counted
     connection.close()
 
 
@@ -166,9 +167,9 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def collector(settings: Settings) -> Iterator[str]:
-    """The collector as an operator runs it; gives the URL of the browser's door."""
-    port, env = free_port(), environment(settings)
+def collector(settings: Settings, **more: str) -> Iterator[str]:
+    """The collector as an operator runs it; gives the URL of the browser's door. `more` is of its environment."""
+    port, env = free_port(), environment(settings, **more)
     with process("-m", "footfall", "serve", "--port", str(port), port=port, path="/readyz", env=env):
         yield f"http://127.0.0.1:{port}/e"
 

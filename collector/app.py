@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
@@ -34,15 +35,22 @@ from store.database import make_ready, open_reader, open_writer
 from store.secrets import Vault
 from store.settings import Settings
 
+WITHOUT_ROLLUPS = os.environ.get("FOOTFALL_TEST") == "1" and "FOOTFALL_TEST_NO_ROLLUPS" in os.environ
 PATIENCE_SECONDS = 10.0  # for a server's answer: senders wait twice that for ours, or longer
 
 
 class Collector:
-    """The ASGI application. Its parts exist between the start and the stop of the server's lifespan."""
+    """The ASGI application. Its parts exist between the start and the stop of the server's lifespan.
 
-    def __init__(self, settings: Settings, extra: Sequence[BaseRoute] = ()) -> None:
+    `extra` are more routes, `templates` more templates for the portal, by name.
+    """
+
+    def __init__(
+        self, settings: Settings, extra: Sequence[BaseRoute] = (), templates: Mapping[str, str] | None = None
+    ) -> None:
         self._settings = settings
         self._extra = extra
+        self._templates = templates
         starlette = Starlette(lifespan=self._life)
         starlette.router.redirect_slashes = False  # it would redirect to whatever host the request names
         self._router: ASGIApp = starlette
@@ -81,9 +89,10 @@ class Collector:
             writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
             writer.start()
             stack.push_async_callback(writer.stop)
-            roller = Roller(registry_reader, log_reader, log_writer)
-            roller.start()
-            stack.push_async_callback(roller.stop)
+            if not WITHOUT_ROLLUPS:
+                roller = Roller(registry_reader, log_reader, log_writer)
+                roller.start()
+                stack.push_async_callback(roller.stop)
             if settings.database_url is None:  # on a server `footfall purge` has no need to ask
                 sweeper = Sweeper(settings, log_writer)
                 sweeper.start()
@@ -113,7 +122,7 @@ class Collector:
                 Route("/metrics", health.metrics),
                 Route("/openapi.json", load_document(settings.ingest_path), methods=["GET"]),
                 *self._extra,
-                *routes(Portal(settings, registry_reader, registry_writer), PAGES),
+                *routes(Portal(settings, registry_reader, registry_writer, self._templates), PAGES),
             ]
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles

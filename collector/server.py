@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -67,6 +67,7 @@ def serve(
     port: int,
     extra: Sequence[BaseRoute] = (),
     announce: Callable[[str], None] = lambda where: None,
+    templates: Mapping[str, str] | None = None,
 ) -> bool:
     """Run until told to stop; True when it came up. Access logging is off: it halves the rate, the tallies say more.
 
@@ -79,7 +80,7 @@ def serve(
     asyncio.run(_open_once(settings))  # inside the server a failure would be a traceback
     announce(f"{_address(listener)}{', a socket passed by systemd' if passed else ''}")
     config = uvicorn.Config(
-        Collector(settings, extra),
+        Collector(settings, extra, templates),
         http=QuickLane,
         ws="none",
         loop="uvloop",

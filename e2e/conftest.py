@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from landed import Landed
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 from processes import COMMAND, Footfall, Process, free_port
 from recorder import Recorder
@@ -143,11 +144,16 @@ def siege(besieged: Siege) -> Iterator[Siege]:
 
 
 class RunningDemo:
-    """Where `footfall demo` and its fake Segment are."""
+    """Where `footfall demo` is, and what landed at its fake Segment."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.segment_url = f"http://127.0.0.1:{port + 1}"
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.url = process.url
+        self._landed = Landed(process.port + 1)
+
+    def landed(self, app_key: str) -> list[dict[str, Any]]:
+        """The messages of one app that the fake Segment has."""
+        return [message for message in self._landed.all() if message["properties"].get("pluginKey") == app_key]
 
 
 @pytest.fixture(scope="session")
@@ -156,5 +162,5 @@ def demo(tmp_path_factory: pytest.TempPathFactory, snippet: dict[str, Any]) -> I
     home = tmp_path_factory.mktemp("demo")
     env = Footfall(home / "data").env
     port = free_port()
-    with Process([*COMMAND, "demo", "--port", str(port)], env, port, home / "demo.log", "/healthz"):
-        yield RunningDemo(port)
+    with Process([*COMMAND, "demo", "--port", str(port)], env, port, home / "demo.log", "/healthz") as process:
+        yield RunningDemo(process)

@@ -7,9 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from http.client import HTTPConnection
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -33,26 +31,15 @@ EVERY_PAGE = [
 ]
 
 
-def landed(demo: Any, app_key: str) -> list[dict[str, Any]]:
-    """The messages of one app that the fake Segment has."""
-    connection = HTTPConnection(urlsplit(demo.segment_url).netloc, timeout=5)
-    try:
-        connection.request("GET", "/_/received")
-        everything = json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
-    return [message for message in everything if message["properties"].get("pluginKey") == app_key]
-
-
 def wait_for(demo: Any, app_key: str, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The first landed message of this app that is the wanted one."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        for message in landed(demo, app_key):
+        for message in demo.landed(app_key):
             if is_it(message):
                 return message
         time.sleep(0.1)
-    raise AssertionError(f"{app_key}: the event did not land, only {landed(demo, app_key)}")
+    raise AssertionError(f"{app_key}: the event did not land, only {demo.landed(app_key)}")
 
 
 def visitor_of(context: BrowserContext) -> str:
@@ -188,7 +175,7 @@ def test_a_request_only_app_is_requested_and_never_installed(demo: Any, page: Pa
         "eu.pebblewick.audit-lantern",
         lambda it: it["event"] == "MPAC App request event" and it["properties"]["anonymousId"] == visitor,
     )
-    assert not [it for it in landed(demo, "eu.pebblewick.audit-lantern") if it["event"] == "MPAC Install event"]
+    assert not [it for it in demo.landed("eu.pebblewick.audit-lantern") if it["event"] == "MPAC Install event"]
 
 
 def test_nobody_can_install_without_saying_who_they_are(demo: Any, page: Page) -> None:
@@ -202,7 +189,7 @@ def test_an_app_without_a_write_key_says_that_its_events_wait(demo: Any, page: P
     page.get_by_label("Soraya Lind").check()
     page.get_by_role("button", name="Install on your site").click()
     expect(page.locator("main")).to_contain_text("Tallow & Finch has not entered a Segment write key for Deskbell")
-    assert landed(demo, "com.tallowfinch.deskbell") == []
+    assert demo.landed("com.tallowfinch.deskbell") == []
 
 
 def test_signing_in_and_out_works_without_a_script(demo: Any, new_context: Callable[..., BrowserContext]) -> None:
@@ -243,7 +230,7 @@ def test_where_consent_is_required_nothing_is_kept_before_the_choice(
 def test_whoever_does_not_share_reaches_no_partner(
     demo: Any, page: Page, new_context: Callable[..., BrowserContext], choice: str
 ) -> None:
-    before = len(landed(demo, "io.saltlight.sketch-tide"))
+    before = len(demo.landed("io.saltlight.sketch-tide"))
     page.goto(f"{demo.url}{SKETCH_TIDE}?consent=required&tab=support")
     page.wait_for_function("window.footfall && window.footfall.version")
     page.get_by_role("button", name=choice).click()
@@ -253,7 +240,7 @@ def test_whoever_does_not_share_reaches_no_partner(
     arrive(later, f"{demo.url}{SKETCH_TIDE}?tab=installation")  # lands after everything before it in the log
     visitor = visitor_of(context)
     wait_for(demo, "io.saltlight.sketch-tide", lambda it: it["properties"]["anonymousId"] == visitor)
-    labels = [it["properties"].get("label") for it in landed(demo, "io.saltlight.sketch-tide")[before:]]
+    labels = [it["properties"].get("label") for it in demo.landed("io.saltlight.sketch-tide")[before:]]
     assert "Sketch Tide: Support" not in labels
     assert "Versions" not in labels
 
@@ -271,7 +258,7 @@ def test_a_click_appears_on_the_live_page_and_the_write_key_does_not(
     card = live.locator(".event", has_text="Buy it now").filter(has_text=visitor[:6]).first
     expect(card).to_be_visible(timeout=20_000)
     expect(card).to_contain_text("Call to action")
-    key = landed(demo, "io.saltlight.sketch-tide")[0]["writeKey"]
+    key = demo.landed("io.saltlight.sketch-tide")[0]["writeKey"]
     card.locator("summary").click()
     expect(card.locator("pre")).to_contain_text(f"••••{key[-4:]}")
     assert key not in live.content()
@@ -285,3 +272,42 @@ def test_the_live_page_works_without_a_script(
     plain = new_context(java_script_enabled=False).new_page()
     plain.goto(f"{demo.url}/demo/live")
     expect(plain.locator("#pebblewick .event", has_text="Time Pockets: Reviews").first).to_be_visible()
+
+
+@pytest.mark.parametrize("who", ["Ada Brandt", "Sigrid Moe"])
+def test_from_a_listing_into_the_portal_and_to_what_the_visit_was(demo: Any, page: Page, who: str) -> None:
+    arrive(page, f"{demo.url}{BOARD_CHARTS}")
+    page.get_by_role("link", name="As Fernhollow sees it").click()
+    expect(page.get_by_role("heading", name="This is the demo")).to_be_visible()
+    page.get_by_role("button", name=f"Sign in as {who}").click()
+    expect(page).to_have_title("Live events · Board Charts · Footfall")
+    expect(page.locator("tr[data-seq]").first).to_be_visible()
+    page.goto(f"{demo.url}/apps/com.fernhollow.board-charts/deliveries/parked")
+    expect(page.get_by_text("It is larger than Segment takes.").first).to_be_visible()
+
+
+def test_the_sign_ins_that_are_printed_are_those_on_the_sign_in_page(demo: Any, page: Page) -> None:
+    page.goto(f"{demo.url}/sign-in")
+    shown = page.locator(".sign-ins li").evaluate_all(
+        "items => items.map(item => [...item.querySelectorAll('code')].map(code => code.textContent))"
+    )
+    assert [tuple(pair) for pair in shown] == re.findall(r"^    (\S+@\S+) +(\S+)$", demo.process.log(), re.MULTILINE)
+    assert len(shown) == 7
+
+
+def test_an_owner_sees_nothing_of_another_partner(demo: Any, page: Page) -> None:
+    page.goto(f"{demo.url}/sign-in")
+    page.get_by_role("button", name="Sign in as Ivy Finch").click()
+    expect(page.get_by_role("link", name="Deskbell")).to_be_visible()
+    assert "fernhollow" not in page.content()
+    answer = page.goto(f"{demo.url}/apps/com.fernhollow.board-charts/live")
+    assert answer is not None
+    assert answer.status == 404
+
+
+def test_the_past_of_one_app_lands_and_of_the_others_nothing(demo: Any) -> None:
+    def is_of_an_earlier_month(it: dict[str, Any]) -> bool:
+        return bool(it["properties"]["eventTime"] < it["receivedAt"][:8])
+
+    wait_for(demo, "com.fernhollow.board-charts", is_of_an_earlier_month)
+    assert demo.landed("io.saltlight.page-orchard") == []

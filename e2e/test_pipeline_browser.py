@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from landed import Landed
 from playwright.sync_api import BrowserContext, Page
 from processes import COMMAND, Footfall, Process, free_port, wait_until
 
@@ -37,12 +38,11 @@ class Demo:
         )
         self.url = self.process.url
         self.segment = f"http://127.0.0.1:{port + 1}"
-        self._http = self.process.get
+        self._landed = Landed(port + 1)
 
     def landed(self, visitor: str) -> list[Message]:
         """What landed of one visitor, whoever got it."""
-        messages: list[Message] = self._http(f"{self.segment}/_/received").json()
-        return [message for message in messages if message["properties"]["anonymousId"] == visitor]
+        return [message for message in self._landed.all() if message["properties"]["anonymousId"] == visitor]
 
     def wait_for(self, visitor: str, *wanted: tuple[str, str]) -> dict[tuple[str, str], Message]:
         """Every (plugin id, kind) of a visitor's once it landed, each exactly once and nothing beside them."""

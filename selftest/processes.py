@@ -28,7 +28,7 @@ from store.database import Where
 from store.errors import FootfallError
 
 COMMAND = [sys.executable, "-m", "footfall"]
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 POLL_SECONDS = 0.02
 
 

@@ -29,6 +29,7 @@ from store.errors import Busy, ConfigError, StoreUnavailable
 from store.links import Links
 from store.postgres.connection import Connection
 from store.postgres.copying import CopyFailed
+from store.rollups.rebuilding import rebuild
 from store.sqlite.database import FILES, WriterLock
 
 pytestmark = pytest.mark.only("sqlite", "a copy is made of the files")
@@ -101,7 +102,7 @@ def full(installation: Installation) -> Installation:
     kept = msgspec.structs.replace(installation.settings, retention_days=90)
     run(purging.purge(kept, NOON, 5))
     details = Details(url="https://market.example/", title=ODD, query={"": "\0", "ключ": ""})
-    installation.collect(an_event(details=details), an_event(suppressed="gpc"), an_event("install", user_id=""))
+    installation.collect(an_event(details=details), an_event(suppressed="gpc"), an_event("install", user_id="u"))
     installation.views(3, app=STRANGER, details=Details(title="x" * 40_000))
     installation.export()
     installation.ask(STRANGER, "drop", 8)
@@ -119,6 +120,7 @@ def full(installation: Installation) -> Installation:
         [Rejection("", "browser", NOON, "invalid", ODD, bytes(range(256))), Rejection("", "e", 0, "x", "", b"")],
     )
     run(store_in(installation.data_dir, entry))
+    run(rebuild(installation.data_dir, "test", 30, True, lambda *_: None))
     run(add_token(installation.data_dir))
     run(add_somebody(installation.data_dir))
     installation.ledger("update cursors set lease_owner = 'a dead run', lease_until = 9000000000000000000")

@@ -1,6 +1,7 @@
 """The three listings of Fernhollow, a partner whose apps report on work.
 
-Release Ribbon and its siblings go to the United States region with the default payload profile: the plain case.
+Release Ribbon and its siblings go to the United States region with the default payload profile: the plain case. Board
+Charts sends everything that there is, the past too; all other apps begin with the demo.
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ BOARD_CHARTS = App(
     security=_SECURITY,
     support=_SUPPORT,
     steps=("Choose a site you administer", "Confirm read access to boards", "Open any board and choose Charts"),
+    gets_history=True,
 )
 
 STANDUP_WEATHER = App(

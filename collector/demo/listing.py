@@ -1,7 +1,7 @@
 """What the demo marketplace knows of one listing: the app, its partner and everything its seven tabs show.
 
-The surprising thing: `region`, `profile` and `has_segment_key` are not sales facts. They say how the demo connects
-the app to the fake Segment, so that the live page has something of every kind.
+The surprising thing: `region`, `profile`, `has_segment_key` and `gets_history` are not sales facts. They say
+how the demo connects the app to the fake Segment, so that the live page and the portal have something of every kind.
 """
 
 from __future__ import annotations
@@ -12,6 +12,16 @@ from msgspec import Struct
 
 PricingKind = Literal["free", "paid", "request"]
 Hosting = Literal["cloud", "server"]
+
+TABS = {
+    "overview": "Overview",
+    "reviews": "Reviews",
+    "pricing": "Pricing",
+    "privacy-and-security": "Privacy & Security",
+    "support": "Support",
+    "versions": "Versions",
+    "installation": "Installation",
+}
 
 
 class Partner(Struct, frozen=True):
@@ -104,6 +114,7 @@ class App(Struct, frozen=True):
     region: Literal["us", "eu"] = "us"
     profile: Literal["mpac", "segment"] = "mpac"
     has_segment_key: bool = True
+    gets_history: bool = False
 
     @property
     def path(self) -> str:
@@ -120,3 +131,13 @@ class App(Struct, frozen=True):
         """The mean of the stars with one decimal: `4.6`."""
         points = sum(count * value for count, value in zip(self.stars, range(5, 0, -1), strict=True))
         return f"{points / self.review_count:.1f}"
+
+
+def calls_to_action(app: App) -> list[tuple[str, str]]:
+    """The listing's buttons, the main one first: what each says and where it leads."""
+    get = f"{app.path}/get"
+    if app.pricing == "free":
+        return [("Get it now", get)]
+    if app.pricing == "paid":
+        return [("Try it free", get), ("Buy it now", f"{get}?buy=now")]
+    return [("Request this app", get)]

@@ -19,21 +19,11 @@ from starlette.routing import Route
 from collector.demo import orders, people, received
 from collector.demo.ads import ADS
 from collector.demo.catalogue import APPS, PARTNERS
-from collector.demo.listing import App
+from collector.demo.listing import TABS, App, calls_to_action
 from collector.demo.loopback import Refused, Unavailable
 from collector.demo.stage import Demo, NoSuchListing, listed_app, local_path, read_form, render, visitor
 
 __all__ = ["Demo", "routes"]
-
-TABS = {
-    "overview": "Overview",
-    "reviews": "Reviews",
-    "pricing": "Pricing",
-    "privacy-and-security": "Privacy & Security",
-    "support": "Support",
-    "versions": "Versions",
-    "installation": "Installation",
-}
 
 Page = Callable[[Demo, Request], Awaitable[Response]]
 
@@ -94,7 +84,8 @@ async def listing(demo: Demo, request: Request) -> Response:
         return RedirectResponse(f"{app.path}?{request.url.query}" if request.url.query else app.path, 307)
     person = visitor(demo, request)
     token = demo.sign_visitor(person.account_id, app.key) if person else ""
-    return render(demo, request, "listing.html", {"app": app, "tabs": TABS, "token": token} | _choices(app, request))
+    values = {"app": app, "tabs": TABS, "calls": calls_to_action(app), "token": token}
+    return render(demo, request, "listing.html", values | _choices(app, request))
 
 
 def _choices(app: App, request: Request) -> dict[str, object]:

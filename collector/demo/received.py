@@ -16,6 +16,7 @@ from collector.demo import catalogue
 from collector.demo.loopback import Refused, exchange
 
 PAGE = 200
+LATE_SECONDS = 3_600
 _BEYOND = 2**40  # more than ever land: the answer is empty and says how many there are
 
 KINDS = {
@@ -120,9 +121,11 @@ def short(value: object, keep: int = 6) -> str:
 
 
 def seconds_between(start: str, end: str) -> float | None:
-    """Seconds from one ISO instant to another, never negative; None when either is missing or unreadable."""
+    """Seconds from one ISO instant to another, never negative; None when either is missing or unreadable, or they lie
+    so far apart that it was not the way which took so long."""
     try:
         apart = datetime.fromisoformat(end) - datetime.fromisoformat(start)
     except (ValueError, TypeError):
         return None
-    return max(0.0, round(apart.total_seconds(), 1))
+    seconds = max(0.0, round(apart.total_seconds(), 1))
+    return seconds if seconds < LATE_SECONDS else None

@@ -84,9 +84,11 @@ class BadForm(ConfigError):
 
 class Portal:
     """What the pages share. The registry is read by one connection and written by another, so that no page sees half a
-    change; the log and the ledger are opened by who reads them."""
+    change; the log and the ledger are opened by who reads them. `templates` are such as an installation adds."""
 
-    def __init__(self, settings: Settings, registry: Database, writer: Database) -> None:
+    def __init__(
+        self, settings: Settings, registry: Database, writer: Database, templates: Mapping[str, str] | None = None
+    ) -> None:
         self.settings = settings
         self.vault = Vault(settings.secret_key)
         self.links = Links(settings.secret_key)
@@ -98,7 +100,7 @@ class Portal:
         self.secure = not (settings.public_url or "").startswith("http://")
         self.cookie = "__Host-footfall" if self.secure else "footfall"
         self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(TEMPLATES),
+            loader=jinja2.ChoiceLoader([jinja2.DictLoader(templates or {}), jinja2.FileSystemLoader(TEMPLATES)]),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collector.portal import (
     account,
-    apps,
     audit,
     deliveries,
     destination,
@@ -17,15 +16,17 @@ from collector.portal import (
     receipts,
     replays,
     sign_in,
+    start,
     tokens,
 )
 from collector.portal.frame import Page
-from collector.portal.numbers import clicks, journeys, overview, sources, visitors
+from collector.portal.numbers import clicks, funnel, journeys, overview, sources, visitors
 
 PAGES: list[Page] = [
     *sign_in.PAGES,
-    *apps.PAGES,
+    *start.PAGES,
     *overview.PAGES,
+    *funnel.PAGES,
     *sources.PAGES,
     *clicks.PAGES,
     *journeys.PAGES,

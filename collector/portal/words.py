@@ -18,6 +18,14 @@ EVENTS = {
     "install": "Install",
     "uninstall": "Uninstall",
 }
+COUNTED = {
+    "page_view": "Page views",
+    "tab_click": "Tabs",
+    "cta_click": "Calls to action",
+    "app_request": "App requests",
+    "install": "Installs",
+    "uninstall": "Uninstalls",
+}
 KINDS = {
     "page_view": "view",
     "tab_click": "tab",

@@ -28,6 +28,7 @@ LOCK = 0x466F_6F74_436F_7079  # an advisory lock: "FootCopy"
 WAIT_SECONDS = 30  # until the server has noticed that an earlier copy died
 READ_ROWS = 2_000  # at a time
 EVENTS, MESSAGE_IDS, REVISION = "log.events", "log.message_ids", "registry.revision"
+ROLLUPS = "log.rollups"
 SEQ = "log.events_seq"
 _SCHEMAS = ",".join(NATURES)
 _HASHES = 1 << 256
@@ -174,7 +175,7 @@ def _filled(to: Connection) -> list[str]:
 
 
 def _beyond(table: str) -> str:
-    return " where n > 0" if table == REVISION else ""
+    return {REVISION: " where n > 0", ROLLUPS: " where seq > 0"}.get(table, "")
 
 
 def counts(to: Connection) -> tuple[int, int]:

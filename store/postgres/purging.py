@@ -162,7 +162,7 @@ async def _wait(why: str, until: float) -> None:
 
 def _of(sql: str, partition: str) -> str:
     """What is said of the log's events, said of one partition, whether it is in the log or was taken out."""
-    return sql.replace("events", f"log.{partition}")
+    return re.sub(r"\bevents\b", f"log.{partition}", sql)
 
 
 _NEWEST = "/* purging.newest */ select received_at from events order by seq desc limit 1"

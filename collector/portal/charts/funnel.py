@@ -17,16 +17,20 @@ from collector.portal.frame import number
 from collector.portal.words import share
 
 ROW = 78  # pixels from a step to the next
-BAR = 14
+FIRST = 56  # from the first one, which has no rates
 NAME_WIDTH = 190  # pixels for a name beside its numbers on a narrow screen
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A step: its name, its colour (a kind of event, or "visitors") and how many visitors came to it."""
+    """A step: its name, its colour (a kind of event, or "visitors") and how many visitors came to it. `both` is how
+    many of them came to the step `after` too, out of its `after_visitors`; None: all came by the step above."""
 
     name: str
     kind: str
     visitors: int
+    after: str = ""
+    after_visitors: int = 0
+    both: int | None = None
 
 
 class DrawnStep(msgspec.Struct, frozen=True):
@@ -39,6 +43,7 @@ class DrawnStep(msgspec.Struct, frozen=True):
     width: float
     visitors: str
     of_first: str
+    after: str
     from_before: str
 
 
@@ -56,20 +61,28 @@ def funnel(title: str, steps: Sequence[Step], takeaway: str = "") -> Funnel:
     most = max((step.visitors for step in steps), default=0)
     drawn = []
     for nth, step in enumerate(steps):
-        before = steps[nth - 1].visitors if nth else 0
+        before = steps[nth - 1] if nth else Step("", "", 0)
+        by_both = step.both is not None
         drawn.append(
             DrawnStep(
                 step.name,
                 cut(step.name, NAME_WIDTH),
                 step.kind,
-                nth * ROW,
+                _y(nth),
                 place(step.visitors, most),
                 number(step.visitors),
                 share(step.visitors, steps[0].visitors),
-                share(step.visitors, before) if nth else "",
+                step.after if by_both else before.name,
+                (share(step.both or 0, step.after_visitors) if by_both else share(step.visitors, before.visitors))
+                if nth
+                else "",
             )
         )
-    return Funnel(title, takeaway or _sentence(steps), len(steps) * ROW, tuple(drawn))
+    return Funnel(title, takeaway or _sentence(steps), _y(len(steps)), tuple(drawn))
+
+
+def _y(nth: int) -> int:
+    return FIRST + (nth - 1) * ROW if nth else 0
 
 
 def _sentence(steps: Sequence[Step]) -> str:
@@ -77,9 +90,10 @@ def _sentence(steps: Sequence[Step]) -> str:
         return "Nobody came to the first step in this time."
     first, last = steps[0], steps[-1]
     if len(steps) == 1:
-        return f"{number(first.visitors)} visitors came to {first.name}."
+        return f"{number(first.visitors)} visitors came to “{first.name}”."
     rate = share(last.visitors, first.visitors)
-    reached = f"{rate} of the {number(first.visitors)} visitors at {first.name} came to {last.name}"
-    losses = [(before.visitors - after.visitors, before, after) for before, after in pairwise(steps)]
-    lost, before, after = max(losses, key=lambda loss: loss[0])
-    return f"{reached}." if lost <= 0 else f"{reached}; most are lost between {before.name} and {after.name}."
+    reached = f"{rate} came as far as “{last.name}”: {number(last.visitors)} of {number(first.visitors)} visitors"
+    lost, step = max(
+        ((one.visitors - other.visitors, other) for one, other in pairwise(steps)), key=lambda loss: loss[0]
+    )
+    return f"{reached}." if lost <= 0 else f"{reached}; the most, {number(lost)}, are lost before “{step.name}”."

@@ -46,6 +46,7 @@ class Bar(msgspec.Struct, frozen=True):
     """Places in percent. `before_y`: where the count of the time before is, if there is one."""
 
     x: float
+    right: float
     y: float
     width: float
     height: float
@@ -180,6 +181,7 @@ def _bars(one: Series, nth: int, of: int, places: Sequence[float], top: int, par
         bars.append(
             Bar(
                 round(middle + (nth - of / 2) * width, 2),
+                round(middle + (nth + 1 - of / 2) * width, 2),
                 round(WHOLE - height, 2),
                 round(width, 2),
                 height,

@@ -20,8 +20,10 @@ from collector.portal.numbers.table import Table, as_csv, as_json
 from collector.portal.numbers.titles import TITLES
 from collector.portal.reading import given, stores
 from collector.portal.view import COMPARED, PERIODS, View, asked, offered
-from collector.portal.words import FACETS
+from collector.portal.words import COUNTED, FACETS, KINDS
+from store import destinations
 from store.database import Database
+from store.registry import App
 from store.rollups.reading import Scope
 
 Read = Callable[[Database, Scope, View, Mapping[str, str]], Awaitable[Any]]
@@ -70,14 +72,13 @@ class Asked(msgspec.Struct, frozen=True):
         """This page with one filter less."""
         return self._address(self.name, self.view.without(facet, value).query(**self._more()))
 
+    def unfiltered(self) -> str:
+        """This page without filters."""
+        return self._address(self.name, msgspec.structs.replace(self.view, filters=()).query(**self._more()))
+
     def page(self, name: str, **more: str) -> str:
         """Another page of numbers for the same time, with the same filters."""
         return self._address(name, self.view.query(**more))
-
-    def of(self, base: str) -> str:
-        """The same page of another app, or of a partner, by where its pages are."""
-        query = self.view.query(**self._more())
-        return f"{base}/{self.name}" + (f"?{query}" if query else "")
 
     def download(self, kind: str, **changed: str) -> str:
         return self._address(f"{self.name}.{kind}", self.view.query(**self._more() | changed))
@@ -119,6 +120,10 @@ def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
             "compared": COMPARED,
             "zones": offered(),
             "facet_names": FACETS,
+            "keyless": await _keyless(portal, of.place),
+            "kinds": KINDS,
+            "counted_words": COUNTED,
+            "snippet": portal.url("/js/footfall.js"),
         }
         return portal.page(request, f"{page.name}.html", told | dict(page.told(values, of)))
 
@@ -133,6 +138,13 @@ def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
         return Response(as_json(tables), headers=HEADERS | {"Content-Type": "application/json"})
 
     return show, csv, json
+
+
+async def _keyless(portal: Portal, of: Place) -> list[App]:
+    """The apps whose events go nowhere."""
+    live = await destinations.active(portal.registry, [app.app_key for app in of.apps])
+    have = {destination.app_key for destination in live}
+    return [app for app in of.apps if app.app_key not in have]
 
 
 def _chosen(tables: Sequence[Table], name: str) -> Table:

@@ -2,6 +2,7 @@
 
 TITLES = {
     "overview": "Overview",
+    "funnel": "Funnel",
     "sources": "Sources",
     "clicks": "Clicks",
     "journeys": "Journeys",
