@@ -36,10 +36,13 @@
   const lines = (chart) => {
     const last = chart.labels.length - 1;
     return chart.counts.flatMap(({ colour, values, before }) => {
-      if (before) return [{ values, stroke: colour, width: 1.5, dash: [5, 4], alpha: 0.65 }];
-      const whole = { values: chart.partial ? values.map((value, index) => (index < last ? value : null)) : values, stroke: colour, width: 2 };
-      const tail = { values: values.map((value, index) => (index < last - 1 ? null : value)), stroke: colour, width: 2, dash: [1, 5], cap: 'round' };
-      return chart.partial ? [whole, tail] : [whole];
+      if (before) return [{ values, look: { stroke: colour, width: 1.5, dash: [5, 4], alpha: 0.65 } }];
+      const look = { stroke: colour, width: 2 };
+      if (!chart.partial) return [{ values, look }];
+      return [
+        { values: values.map((value, index) => (index < last ? value : null)), look },
+        { values: values.map((value, index) => (index < last - 1 ? null : value)), look: { ...look, dash: [1, 5], cap: 'round' } },
+      ];
     });
   };
 
@@ -84,14 +87,17 @@
       reading.style.left = `${fits ? x + BESIDE : Math.max(0, x - BESIDE - reading.offsetWidth)}px`;
     };
 
+    /** The line stands on a bin, never between two. @param {any} plot @param {number} left @param {number} top */
+    const snap = (plot, left, top) => [left < 0 ? left : plot.valToPos(plot.posToIdx(left), 'x'), top];
+
     const options = {
       ...size(),
       padding: [0, 0, 0, 0],
       legend: { show: false },
-      cursor: { y: false, drag: { x: false, y: false }, points: { size: 9 } },
+      cursor: { y: false, move: snap, drag: { x: false, y: false }, points: { size: 9 } },
       scales: { x: { time: false, range: () => [0, Math.max(1, chart.labels.length - 1)] }, y: { range: () => [0, chart.top] } },
       axes: [{ show: false }, { show: false }],
-      series: [{}, ...drawn.map(({ values: _, ...line }) => ({ ...line, points: { show: false }, spanGaps: false }))],
+      series: [{}, ...drawn.map(({ look }) => ({ ...look, points: { show: false }, spanGaps: false }))],
       hooks: { setCursor: [follow] },
     };
     const plot = new Plot(options, [chart.labels.map((_, index) => index), ...drawn.map((line) => line.values)], place);
