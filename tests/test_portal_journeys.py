@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,15 @@ from numbers_visit import CHARTS, DAY_MS, MINUTE_MS, PARTNER, reading
 from portal_cast import House
 from rollup_cast import NOW, happened
 
-from collector.portal.numbers.journeys import takeaway
-from collector.portal.numbers.paths import Node, Paths, Strand, backward, onward
+from collector.portal.numbers.breakdowns import MANY
+from collector.portal.numbers.journeys import FEWEST_STEPS, MOST_STEPS_BACK, USUAL_STEPS, takeaway
+from collector.portal.numbers.paths import KEPT, Node, Paths, Strand, backward, onward
 from collector.portal.numbers.steps import END, FURTHER, START, filter_of, kind, said
+from collector.portal.numbers.timeline import PAUSE_MS
+from collector.portal.numbers.visitors import SHOWN
 from store.event import NewRow
-from store.rollups.journeys import Link
-from store.rollups.reading import Flow
+from store.rollups.journeys import MOST_STEPS, Link
+from store.rollups.reading import MOST_LINKS, Flow
 
 JOURNEYS = f"{CHARTS}/journeys"
 REVIEWS, PRICING, TRY = "tab_click:Reviews", "tab_click:Pricing", "cta_click:Try it"
@@ -280,6 +284,17 @@ def test_what_is_too_rare_to_be_read_is_told(house: House, monkeypatch: pytest.M
     with reading(house, ROWS) as reader:
         page = reader.read(JOURNEYS)
     assert "Rarer links are left out: they were taken 2 times." in page
+
+
+def test_the_references_numbers_are_the_codes() -> None:
+    text = " ".join((Path(__file__).parents[1] / "docs" / "reference" / "numbers.md").read_text().split())
+    assert f"({USUAL_STEPS} unless told; {FEWEST_STEPS} to {MOST_STEPS})" in text
+    assert f"installs ({FEWEST_STEPS} to {MOST_STEPS_BACK})" in text
+    assert f"In each column {KEPT} steps are shown apart" in text
+    assert f"the {MOST_LINKS} that were taken most" in text
+    assert f"the newest {SHOWN}, from the log" in text
+    assert f"After {PAUSE_MS // MINUTE_MS} minutes without an event" in text
+    assert f"up to {MANY} of its values" in text
 
 
 def test_nothing_yet_is_said_and_not_drawn(house: House) -> None:

@@ -138,6 +138,16 @@ def test_without_a_search_who_converted_lately_is_shown_each_once(house: House) 
     assert f'href="{VISITORS}?visitor={B}"' in page
 
 
+def test_who_is_shown_is_of_the_time_and_the_filters_that_are_asked_for(house: House) -> None:
+    rows = [*ROWS, happened("cta_click", "b", NOW, label="Buy"), happened("install", "c", NOW - 40 * DAY_MS)]
+    with reading(house, rows) as reader:
+        assert seqs(reader.page(VISITORS)) == [7, 4]
+        assert seqs(reader.page(f"{VISITORS}?period=90d")) == [8, 7, 4]
+        assert seqs(reader.page(f"{VISITORS}?f=utm_source:news")) == [4]
+        assert seqs(reader.page(f"{PARTNER}/visitors?f=cta:Buy")) == [7]
+        assert seqs(reader.page(f"{VISITORS}?period=today&f=utm_source:news")) == []
+
+
 def test_what_was_removed_since_is_left_out_and_it_is_said(house: House) -> None:
     with reading(house, ROWS) as reader:
         look(house.cast.where, "log", "delete from events where seq = 2")

@@ -169,6 +169,11 @@ async def called(db: Database, partner_key: str, text: str, limit: int = 20) -> 
     return await db.run(_called, partner_key, text, limit)
 
 
+async def among(db: Database, scope: Scope, span: Span, anonymous_ids: Sequence[str]) -> set[str]:
+    """Which of these visitors came under every filter in a time."""
+    return await db.run(_among, scope, span, anonymous_ids)
+
+
 async def seqs_of(
     db: Database, scope: Scope, number: int, before: int = NO_END, limit: int = 200
 ) -> list[tuple[str, int]]:
@@ -302,6 +307,18 @@ def _called(connection: Connection, partner_key: str, text: str, limit: int) -> 
     return found[:limit]
 
 
+def _among(connection: Connection, scope: Scope, span: Span, anonymous_ids: Sequence[str]) -> set[str]:
+    among = _filtered(connection, scope, span)
+    if among is None:
+        return set(anonymous_ids)
+    numbers = {}
+    for at in range(0, len(anonymous_ids), TOGETHER):
+        some = list(anonymous_ids[at : at + TOGETHER])
+        some += some[-1:] * (TOGETHER - len(some))
+        numbers.update(dict(connection.execute(_NUMBERS_OF, (scope.partner_key, *some)).fetchall()))
+    return {anonymous_id for anonymous_id, number in numbers.items() if number in among}
+
+
 def _seqs_of(connection: Connection, scope: Scope, number: int, before: int, limit: int) -> list[tuple[str, int]]:
     found = [
         (app_key, seq)
@@ -432,6 +449,11 @@ _NUMBER_OF = """/* rollups.number_of */
     select visitor
     from rollup_visitors
     where partner_key = ? and anonymous_id = ?"""
+
+_NUMBERS_OF = f"""/* rollups.numbers_of */
+    select anonymous_id, visitor
+    from rollup_visitors
+    where partner_key = ? and anonymous_id in ({_MARKS})"""  # noqa: S608 - a number of question marks
 
 _NAMED = """/* rollups.named */
     select anonymous_id, rollup_names.visitor

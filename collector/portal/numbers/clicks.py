@@ -27,7 +27,7 @@ class Values(msgspec.Struct, frozen=True):
 
 async def read(db: Database, scope: Scope, view: View, more: Mapping[str, str]) -> Values:
     """See Values."""
-    facet = more["facet"] if more["facet"] in (TAB, CTA) else ""
+    facet = more.get("facet", "") if more.get("facet", "") in (TAB, CTA) else ""
     whole = await total(db, scope, view)
     most = MANY if facet else FEW
     shown = [facet] if facet else [TAB, CTA]

@@ -42,9 +42,9 @@ class Values(msgspec.Struct, frozen=True):
 
 async def read(db: Database, scope: Scope, view: View, more: Mapping[str, str]) -> Values:
     """See Values."""
-    back = more["from"] == "install"
+    back = more.get("from", "") == "install"
     most = MOST_STEPS_BACK if back else MOST_STEPS
-    asked = more["steps"]
+    asked = more.get("steps", "")
     steps = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 3 else USUAL_STEPS
     steps = min(max(steps, FEWEST_STEPS), most)
     found = await reading.flows(db, scope, view.span, back, steps if back else steps + 1)

@@ -31,8 +31,8 @@ class Values(msgspec.Struct, frozen=True):
 
 async def read(db: Database, scope: Scope, view: View, more: Mapping[str, str]) -> Values:
     """See Values."""
-    facet = more["facet"] if more["facet"] in FACETS else ""
-    campaign = more["campaign"] if more["campaign"] in UTM else USUAL_CAMPAIGN
+    facet = more.get("facet", "") if more.get("facet", "") in FACETS else ""
+    campaign = more.get("campaign", "") if more.get("campaign", "") in UTM else USUAL_CAMPAIGN
     whole = await total(db, scope, view)
     sections = [await section(db, scope, view, each, whole.visitors, most) for each, most in _shown(facet, campaign)]
     if not facet:

@@ -22,10 +22,12 @@ from store.event import Event
 from store.log import NO_END
 from store.looking import Wanted
 from store.rollups import reading
-from store.rollups.reading import Found, Scope
+from store.rollups.counting import SLOT_MS
+from store.rollups.reading import Found, Scope, Span
 
 SHOWN = 200  # events of one visitor
-NEWEST = 40  # visitors to look at
+NEWEST = 40  # visitors to look at …
+LOOKED_AT = 200  # … of so many events of each app
 LEAST_SEARCHED = 500  # of an app's newest events, however many apps there are
 CONVERTED = frozenset({"cta_click", "app_request", "install"})
 
@@ -64,13 +66,13 @@ class Values(msgspec.Struct, frozen=True):
 
 async def read(db: Database, scope: Scope, view: View, more: Mapping[str, str]) -> Values:
     """See Values."""
-    text = more["visitor"] or more["q"]
+    text = more.get("visitor", "") or more.get("q", "")
     if not text:
-        return Values("", [], None, await _newest(db, scope), True, view.zone)
+        return Values("", [], None, await _newest(db, scope, view), True, view.zone)
     found = _each_once(await reading.called(db, scope.partner_key, text))
-    if more["visitor"]:
+    if more.get("visitor", ""):
         found = [each for each in found if each.kind == "anonymous"]
-    before = _whole(more["before"])
+    before = _whole(more.get("before", ""))
     timeline = await _timeline(db, scope, found[0], before, view.zone) if len(found) == 1 else None
     return Values(text, found, timeline, [], before is None, view.zone)
 
@@ -83,16 +85,23 @@ def _whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-async def _newest(db: Database, scope: Scope) -> list[Event]:
-    """The last event of each visitor who lately pressed a call to action or installed, the newest first."""
+async def _newest(db: Database, scope: Scope, view: View) -> list[Event]:
+    """The last event of each visitor who lately pressed a call to action or installed, the newest first: of the time
+    and the filters that are asked for."""
     searched = max(LEAST_SEARCHED, looking.SEARCHED // max(1, len(scope.app_keys)))
     events: list[Event] = []
     for app_key in scope.app_keys:
         listing = Listing(app_key, scope.partner_key)
-        found = await looking.events(db, listing, Wanted(names=CONVERTED), searched=searched)
-        events += [event for event in found.events if event.suppressed is None]
+        found = await looking.events(db, listing, Wanted(names=CONVERTED), limit=LOOKED_AT, searched=searched)
+        events += [event for event in found.events if event.suppressed is None and _is_in(event, view.span)]
     by_visitor = {event.anonymous_id: event for event in sorted(events, key=lambda event: event.seq)}
-    return sorted(by_visitor.values(), key=lambda event: -event.seq)[:NEWEST]
+    left = await reading.among(db, scope, view.span, list(by_visitor))
+    shown = [event for anonymous_id, event in by_visitor.items() if anonymous_id in left]
+    return sorted(shown, key=lambda event: -event.seq)[:NEWEST]
+
+
+def _is_in(event: Event, span: Span) -> bool:
+    return span.first <= event.occurred_at // SLOT_MS < span.end
 
 
 async def _timeline(db: Database, scope: Scope, visitor: Found, before: int | None, zone: str) -> Timeline:
