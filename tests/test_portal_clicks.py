@@ -53,6 +53,15 @@ def test_calls_to_action_have_their_installs(house: House) -> None:
     assert "Call to action Visitors Before Share Clicks Install Try it free 1 0 new 33 % 1 1 100 %" in page
 
 
+def test_what_there_is_to_see_is_said_in_a_sentence(house: House) -> None:
+    with reading(house, ROWS) as reader:
+        page = reader.read(CLICKS)
+    assert "Reviews has most of them, 67 % of 3 visitors; most installs are of Reviews, 1 of its 2." in page
+    with reading(house) as reader:
+        page = reader.read(f"{CLICKS}?f=tab:nothing")
+    assert "has most of them" not in page
+
+
 def test_a_labels_link_shows_only_its_visitors(house: House) -> None:
     with reading(house, ROWS) as reader:
         (link,) = re.findall(r'href="([^"]+)"[^>]*>Pricing<', reader.page(CLICKS))

@@ -10,15 +10,22 @@ from collections.abc import Sequence
 
 import msgspec
 
+from collector.portal.frame import number
 from collector.portal.numbers.table import Column, Table
 from collector.portal.view import View
 from collector.portal.words import FACETS, share
 from store.database import Database
 from store.rollups import reading
-from store.rollups.facets import CTA, LINKED, QUERY, REFERRER, REST, TAB
+from store.rollups.facets import CTA, LINKED, QUERY, REFERRER, REST, TAB, UTM
 from store.rollups.reading import Row, Scope
 
-DONE = ("cta_click", "install")
+HEADINGS = {
+    TAB: "Tabs",
+    CTA: "Calls to action",
+    REFERRER: "Where visitors came from",
+    **dict.fromkeys(UTM, "Campaigns"),
+    QUERY: "Other parameters",
+}
 FEW = 8  # rows, where several facets share a page
 MANY = reading.MOST_ROWS
 
@@ -75,6 +82,24 @@ class Section(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str:
         return FACETS[self.facet]
+
+    @property
+    def heading(self) -> str:
+        return HEADINGS.get(self.facet, self.title)
+
+    @property
+    def takeaway(self) -> str:
+        """What there is to see, in a sentence."""
+        known = [line for line in self.lines if line.value != REST]
+        if not known:
+            return ""
+        first = known[0]
+        led = f"{first.label} has most of them, {first.share} of {number(first.of)} visitors"
+        installed = max(known, key=lambda line: line.installs)
+        if not installed.installs:
+            return f"{led}; none of any row installed."
+        many = f"{number(installed.installs)} of its {number(installed.visitors)}"
+        return f"{led}; most installs are of {installed.label}, {many}."
 
     @property
     def events(self) -> str:
