@@ -118,6 +118,17 @@ def test_an_install_is_no_loss() -> None:
     assert onward([flow(0, "", "install", 2)], 2).columns == [[Node(0, "install", 2, None)]]
 
 
+def test_an_install_is_shown_apart_however_rare() -> None:
+    links = [flow(0, "", f"tab_click:{n}", 10 - n) for n in range(4)] + [flow(0, "", "install", 1)]
+    paths = onward(links, 2, kept=2)
+    assert [(node.step, node.came, node.ended) for node in paths.columns[0]] == [
+        ("tab_click:0", 10, 10),
+        ("tab_click:1", 9, 9),
+        ("install", 1, None),
+        (FURTHER, 15, 15),
+    ]
+
+
 def test_with_filters_visitors_are_counted() -> None:
     paths = onward([Flow(Link(0, "", "page_view"), None, 3)], 2)
     assert paths.columns == [[Node(0, "page_view", 3, 3)], [Node(1, END, 3, None)]]

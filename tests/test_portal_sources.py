@@ -130,6 +130,7 @@ def test_other_parameters_stand_by_their_names_and_a_few_values_of_each(house: H
     assert [row["value"] for row in few] == ["lang=de", "ref=a", "ref=b", "ref=c", "ref=d"]
     assert [row["value"] for row in all_of_them] == ["lang=de", *(f"ref={v}" for v in "abcdef")]
     assert "2 more values." in page
+    assert "lang=de has most of them, 100 % of 6 visitors; none of any row installed." in page
 
 
 def test_one_facet_alone_has_more_rows_and_says_how_many_there_are_besides(house: House) -> None:

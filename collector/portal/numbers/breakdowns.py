@@ -94,12 +94,15 @@ class Section(msgspec.Struct, frozen=True):
         if not known:
             return ""
         first = known[0]
-        led = f"{first.label} has most of them, {first.share} of {number(first.of)} visitors"
+        led = f"{self._named(first)} has most of them, {first.share} of {number(first.of)} visitors"
         installed = max(known, key=lambda line: line.installs)
         if not installed.installs:
             return f"{led}; none of any row installed."
         many = f"{number(installed.installs)} of its {number(installed.visitors)}"
-        return f"{led}; most installs are of {installed.label}, {many}."
+        return f"{led}; most installs are of {self._named(installed)}, {many}."
+
+    def _named(self, line: Line) -> str:
+        return line.value if self.facet == QUERY else line.label
 
     @property
     def events(self) -> str:

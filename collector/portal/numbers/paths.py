@@ -119,6 +119,7 @@ def _ended(ended: Counter[tuple[int, str]], column: int, step: str, back: bool) 
 
 
 NO_STEPS = (START, END)
+ALWAYS = (GOAL, *NO_STEPS)  # are shown apart, however few
 
 
 def _apart(strands: Sequence[Strand], kept: int) -> dict[int, dict[str, bool]]:
@@ -128,10 +129,10 @@ def _apart(strands: Sequence[Strand], kept: int) -> dict[int, dict[str, bool]]:
         came[strand.column][strand.far] += strand.weight
     apart: dict[int, dict[str, bool]] = defaultdict(dict)
     for column, counts in came.items():
-        steps = sorted((step for step in counts if step not in NO_STEPS), key=lambda step: (-counts[step], step))
+        steps = sorted((step for step in counts if step not in ALWAYS), key=lambda step: (-counts[step], step))
         few = len(steps) <= kept + 1  # one step more takes no more room than the word for others
         apart[column] = {step: few or place < kept for place, step in enumerate(steps)}
-        apart[column] |= dict.fromkeys(NO_STEPS, True)
+        apart[column] |= dict.fromkeys(ALWAYS, True)
     return apart
 
 

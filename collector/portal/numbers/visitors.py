@@ -27,7 +27,8 @@ from store.rollups.reading import Found, Scope, Span
 
 SHOWN = 200  # events of one visitor
 NEWEST = 40  # visitors to look at …
-LOOKED_AT = 200  # … of so many events of each app
+LOOKED_AT = 200  # … of so many events of all apps …
+LEAST_LOOKED_AT = 20  # … and of each
 LEAST_SEARCHED = 500  # of an app's newest events, however many apps there are
 CONVERTED = frozenset({"cta_click", "app_request", "install"})
 
@@ -88,11 +89,12 @@ def _whole(text: str) -> int | None:
 async def _newest(db: Database, scope: Scope, view: View) -> list[Event]:
     """The last event of each visitor who lately pressed a call to action or installed, the newest first: of the time
     and the filters that are asked for."""
-    searched = max(LEAST_SEARCHED, looking.SEARCHED // max(1, len(scope.app_keys)))
+    apps = max(1, len(scope.app_keys))
+    searched, limit = max(LEAST_SEARCHED, looking.SEARCHED // apps), max(LEAST_LOOKED_AT, LOOKED_AT // apps)
     events: list[Event] = []
     for app_key in scope.app_keys:
         listing = Listing(app_key, scope.partner_key)
-        found = await looking.events(db, listing, Wanted(names=CONVERTED), limit=LOOKED_AT, searched=searched)
+        found = await looking.events(db, listing, Wanted(names=CONVERTED), limit=limit, searched=searched)
         events += [event for event in found.events if event.suppressed is None and _is_in(event, view.span)]
     by_visitor = {event.anonymous_id: event for event in sorted(events, key=lambda event: event.seq)}
     left = await reading.among(db, scope, view.span, list(by_visitor))
