@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import broken, export, ingest, postgres, rollups, snippet
+from bench import broken, export, ingest, portal, postgres, rollups, snippet
 from bench.figure import Figure
 
 MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -29,6 +29,7 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "export-memory": export.memory,
     "export-broken": broken.broken,
     "export-idle": broken.idle,
+    "portal": portal.pages,
     "pg-ingest-single": postgres.single,
     "pg-ingest-batch": postgres.batch,
     "pg-ingest-full": postgres.full,
@@ -36,6 +37,7 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "pg-export-memory": postgres.memory,
     "pg-many": postgres.many,
     "pg-idle": postgres.idle,
+    "pg-portal": portal.pages_on_a_server,
 }
 
 

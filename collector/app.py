@@ -26,7 +26,7 @@ from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
 from collector.origins import Origins
-from collector.portal.frame import Portal, routes
+from collector.portal.frame import Portal, compile_templates, routes
 from collector.portal.pages import PAGES
 from collector.roller import Roller
 from collector.sweeper import Sweeper
@@ -98,6 +98,10 @@ class Collector:
                 sweeper.start()
                 stack.push_async_callback(sweeper.stop)
 
+            portal = Portal(settings, registry_reader, registry_writer, self._templates)
+            stack.push_async_callback(portal.readers.close)
+            compiling = asyncio.create_task(asyncio.to_thread(compile_templates))  # beside what is asked meanwhile
+            stack.push_async_callback(asyncio.wait, [compiling])
             intake, vault = Intake(writer), Vault(settings.secret_key)
             self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
             health = Health(writer, settings.where)
@@ -122,7 +126,7 @@ class Collector:
                 Route("/metrics", health.metrics),
                 Route("/openapi.json", load_document(settings.ingest_path), methods=["GET"]),
                 *self._extra,
-                *routes(Portal(settings, registry_reader, registry_writer, self._templates), PAGES),
+                *routes(portal, PAGES),
             ]
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles

@@ -1,7 +1,8 @@
 """How every destination stands, cheaply again and again: what a look counted is added to by the next, not counted anew.
 
-Cursors only move forward and the log only grows at its end, so only what lies between two looks has to be counted. A
-sum that seems to be off is counted from the ground before it is told; the doctor counts everything, each time.
+Cursors only move forward and the log only grows at its end, so only what lies between two looks has to be counted. What
+a first look would count long is what the doors have stored without the few that do not belong to it. A sum that seems
+to be off is counted from the ground before it is told; the doctor counts everything, each time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from store.database import Database, Where
 from store.destinations import Destination
 from store.instant import instant
 from store.ledger import Cursor
+from store.readers import Readers
 from store.runs import Run
 
 DAY_MS = 24 * 3_600_000
@@ -62,17 +64,18 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Accounts:
-    """The looks at one installation."""
+    """The looks at one installation, by readers that are kept or by new ones."""
 
-    def __init__(self, where: Where) -> None:
+    def __init__(self, where: Where, readers: Readers | None = None) -> None:
         self._where = where
+        self._readers = readers
         self._looked = 0  # every event up to here was seen …
         self._heads: dict[str, int] = {}  # … and is not newer than these
         self._kept: dict[Keys, Kept] = {}
 
     async def look(self, now: int, of: Collection[str] | None = None) -> Standing:
         """At everything, or at some apps. Raises StoreUnavailable when a database cannot be read."""
-        async with instant(self._where) as (registry_db, ledger_db, log_db, settled):
+        async with instant(self._where, self._readers) as (registry_db, ledger_db, log_db, settled):
             live = await destinations.active(registry_db, of)
             cursors = await _cursors(ledger_db, live, of) if ledger_db else {}
             parked = await _parked(ledger_db, of) if ledger_db else {}
@@ -90,7 +93,7 @@ class Accounts:
                 keys = d.app_key, d.destination_id
                 kept = await look.count(d, before.get(keys))
                 if kept.difference:
-                    kept = await look.count(d, None)
+                    kept = await msgspec.structs.replace(look, from_the_ground=True).count(d, None)
                 self._kept[keys] = kept
                 waiting = await log.received_after(log_db, d.app_key, kept.seq) if kept.pending else None
                 tripped = cursors[keys].health.tripped if keys in cursors else ""
@@ -123,6 +126,7 @@ class _Look(msgspec.Struct, frozen=True):
     parked: Mapping[Keys, int]
     heads: Mapping[str, int]
     gone: Mapping[str, int]
+    from_the_ground: bool = False
 
     async def count(self, d: Destination, before: Kept | None) -> Kept:
         """One destination's sums, from those before if they still hold."""
@@ -135,10 +139,10 @@ class _Look(msgspec.Struct, frozen=True):
         head = max(self.heads.get(app_key, 0), cursor.seq, before.head if before else 0)
         parked = self.parked.get(keys, 0)
         came = await self._between(app_key, before.head, head) if before else 0
-        if before is not None and before.seq == cursor.seq:
-            pending = before.pending + came
+        if before is not None and cursor.seq - before.seq < head - cursor.seq:
+            pending = before.pending + came - await self._between(app_key, before.seq, cursor.seq)
         else:
-            pending = await self._between(app_key, cursor.seq, head)
+            pending = await self._present(app_key, cursor.seq, head)
         if before is not None and (before.seq, before.parked) == (cursor.seq, parked):
             fates, last_success = before.fates, before.last_success
         else:
@@ -150,8 +154,16 @@ class _Look(msgspec.Struct, frozen=True):
     async def _between(self, app_key: str, after: int, up_to: int) -> int:
         return await log.count_after(self.log_db, app_key, after, up_to) if up_to > after else 0
 
+    async def _present(self, app_key: str, after: int, head: int) -> int:
+        """How many lie between these: counted, or by what the doors have stored where fewer lie outside."""
+        if self.from_the_ground or after - self.gone.get(app_key, 0) >= head - after:
+            return await self._between(app_key, after, head)
+        stored = await log.stored(self.log_db, app_key) - await removal.removed_after(self.log_db, app_key, 0)
+        outside = await log.count_after(self.log_db, app_key, head) + await self._between(app_key, 0, after)
+        return stored - outside
+
     async def _collected(self, app_key: str, start: int, head: int) -> int:
-        return await self._between(app_key, start, head) + await removal.removed_after(self.log_db, app_key, start)
+        return await self._present(app_key, start, head) + await removal.removed_after(self.log_db, app_key, start)
 
 
 async def _cursors(db: Database, live: Iterable[Destination], of: Collection[str] | None) -> dict[Keys, Cursor]:

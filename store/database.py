@@ -9,8 +9,8 @@ thread, so that it costs one change of threads and is the same on both engines.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -119,6 +119,22 @@ class Database(ABC):
         """From the next read on, see what was committed then and nothing newer, until this is closed."""
 
     @abstractmethod
+    def is_current(self) -> bool:
+        """Whether what is open is still what the store's place holds; a file may have been replaced."""
+
+    @abstractmethod
+    async def stand_for(self, partner_key: str | None) -> None:
+        """Until `let_go`, show what a partner may see, on a server by the wall; None: whatever this may read."""
+
+    @abstractmethod
+    async def let_go(self) -> None:
+        """As new: when this returns nothing is under way, nothing holds still, and it stands for nobody."""
+
+    @abstractmethod
+    async def abandon(self) -> None:
+        """Stop what is under way, and close."""
+
+    @abstractmethod
     async def now(self) -> int:
         """The time by the clock that all who share this database share, epoch milliseconds."""
 
@@ -187,14 +203,6 @@ async def open_reader(
     from store.sqlite import database as sqlite
 
     return await sqlite.open_reader(where, nature)
-
-
-@asynccontextmanager
-async def still(where: Where, nature: str) -> AsyncIterator[Database]:
-    """A reader that sees what was committed at its first read, and nothing newer."""
-    async with await open_reader(where, nature) as db:
-        await db.hold_still()
-        yield db
 
 
 async def make_ready(where: Where) -> None:

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 from store import destinations, doctor, ledger, log, runs
-from store.database import Database, exists, open_reader
+from store.database import Database
 from store.destinations import Destination
 from store.doctor import Check
+from store.readers import Readers
 from store.runs import Run
 from store.settings import Settings
 
 MAX_AGE_HOURS = 3.0  # as the doctor's own
 
 
-async def glance(settings: Settings, secret_from: str | None, now: int) -> list[Check]:
+async def glance(settings: Settings, readers: Readers, secret_from: str | None, now: int) -> list[Check]:
     """`now` in epoch milliseconds, `secret_from` as told by settings.secret_origin.
 
-    Raises StoreUnavailable when a database cannot be read.
+    Raises Unavailable when a database cannot be read.
     """
     where = settings.where
-    async with AsyncExitStack() as stack:
-        registry_db = await stack.enter_async_context(await open_reader(where, "registry"))
-        log_db = await stack.enter_async_context(await open_reader(where, "log"))
-        ledger_db: Database | None = None
-        if exists(where, "ledger"):
-            ledger_db = await stack.enter_async_context(await open_reader(where, "ledger"))
+    async with readers.lend("registry", "log", "ledger") as lent:
+        registry_db, log_db, ledger_db = lent["registry"], lent["log"], lent.get("ledger")
         live = await destinations.active(registry_db)
         newest = await log_db.value("/* glance.newest */ select received_at from events order by seq desc limit 1")
         last: Run | None = await runs.latest(ledger_db) if ledger_db else None

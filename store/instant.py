@@ -11,7 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from store import log
-from store.database import Database, Server, Where, exists, open_reader, still
+from store.database import Database, Where
+from store.readers import Readers
 
 
 class Instant(NamedTuple):
@@ -24,21 +25,17 @@ class Instant(NamedTuple):
 
 
 @asynccontextmanager
-async def instant(where: Where) -> AsyncIterator[Instant]:
-    """Read the registry, then the ledger, then the log. Raises StoreUnavailable when one is missing."""
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        if isinstance(where, Server):
-            from store.postgres.database import open_together
+async def instant(where: Where, readers: Readers | None = None) -> AsyncIterator[Instant]:
+    """Read the registry, then the ledger, then the log; by readers that are kept, or by new ones.
 
-            db = await enter(await open_together(where))
-            settled = await log.settled(db)  # before the snapshot, which then shows everything up to it
-            await db.hold_still()
-            yield Instant(db, db, db, settled)
-        else:
-            registry_db = await enter(await open_reader(where, "registry"))
-            ledger_db = await enter(still(where, "ledger")) if exists(where, "ledger") else None
-            log_db = await enter(await open_reader(where, "log"))
-            settled = await log.settled(log_db)
-            await log_db.hold_still()
-            yield Instant(registry_db, ledger_db, log_db, settled)
+    Raises StoreUnavailable when one is missing.
+    """
+    async with AsyncExitStack() as stack:
+        kept = readers if readers is not None else await stack.enter_async_context(Readers(where))
+        lent = await stack.enter_async_context(kept.lend("registry", "ledger", "log"))
+        ledger_db, log_db = lent.get("ledger"), lent["log"]
+        if ledger_db is not None and ledger_db is not log_db:
+            await ledger_db.hold_still()
+        settled = await log.settled(log_db)  # before the snapshot, which then shows everything up to it
+        await log_db.hold_still()
+        yield Instant(lent["registry"], ledger_db, log_db, settled)

@@ -335,6 +335,18 @@ async def door_totals(db: Database) -> dict[str, int]:
     return totals
 
 
+async def stored(db: Database, app_key: str) -> int:
+    """How many events of one app the doors ever stored."""
+    n: int = await db.value(
+        """/* log.stored */
+        select cast(coalesce(sum(n), 0) as bigint)
+        from door_tallies
+        where app_key = ? and outcome = 'stored'""",
+        (app_key,),
+    )
+    return n
+
+
 async def tallied(db: Database, since_hour: int) -> dict[tuple[str, str], int]:
     """What came to the doors from one epoch hour on: how many, by app ('' where none was told) and outcome."""
     rows = await db.all(

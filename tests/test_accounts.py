@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import Cast, Doors, view
-from engines import Stores
+from engines import Stores, look
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping_cast import KEYS, NOON, OWNER, STRANGER, Installation, an_event
@@ -90,6 +90,28 @@ def test_a_sum_that_is_right_again_is_told_as_right(installation: Installation) 
     assert looked(installation, accounts)[OWNER].difference == 1
     installation.ledger("update tallies set n = n + 1 where fate = 'accepted'")
     assert looked(installation, accounts)[OWNER].difference == 0
+
+
+def test_a_first_look_counts_by_the_doors_and_from_the_ground_where_they_are_off(installation: Installation) -> None:
+    installation.views(9)
+    installation.export()
+    installation.views(2)
+    for harm in ("set n = n", "set n = n + 5 where outcome = 'stored'"):
+        look(installation.where, "log", f"update door_tallies {harm}")
+        account = looked(installation)[OWNER]
+        assert (sums(account), account.difference) == ({"accepted": 9, "pending": 2}, 0)
+
+
+def test_what_is_pending_is_told_while_a_backlog_shrinks(installation: Installation) -> None:
+    accounts = Accounts(installation.where)
+    for seq in (0, 1, 2, 9, 12):
+        if seq == 0:
+            installation.views(12)
+            installation.export()
+        installation.ledger(f"update cursors set seq = {seq}")
+        installation.ledger(f"update tallies set n = {seq} where fate = 'accepted'")
+        account = looked(installation, accounts)[OWNER]
+        assert (account.pending, account.difference) == (12 - seq, 0)
 
 
 @pytest.mark.only("sqlite", "it removes what is old")

@@ -173,6 +173,19 @@ def test_a_step_has_two_rates_and_may_be_larger_than_the_one_before() -> None:
     )
 
 
+def test_a_step_that_knows_who_did_both_says_which_step_its_rate_is_of() -> None:
+    steps = [
+        funnel.Step("Seen", "view", 1000),
+        funnel.Step("Asked", "request", 0, "Seen", 1000, 0),
+        funnel.Step("Got", "install", 50, "Seen", 1000, 40),
+    ]
+    assert [(step.of_first, step.from_before, step.after) for step in funnel.funnel("", steps).steps] == [
+        (f"100{THIN}%", "", ""),
+        (f"0{THIN}%", f"0{THIN}%", "Seen"),
+        (f"5{THIN}%", f"4{THIN}%", "Seen"),
+    ]
+
+
 @given(counts=st.lists(COUNTS, max_size=8))
 def test_the_bars_of_a_funnel_are_as_wide_as_their_counts(counts: list[int]) -> None:
     chart = funnel.funnel("", [funnel.Step("", "view", count) for count in counts])

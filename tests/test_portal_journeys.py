@@ -251,8 +251,10 @@ def test_the_page_shows_a_picture_and_how_many_ended_where(house: House) -> None
 
 def test_it_is_followed_back_from_installs(house: House) -> None:
     with reading(house, ROWS) as reader:
-        rows = reader.table(f"{JOURNEYS}?from=install", "steps")
-        assert "Back from installs" in reader.read(f"{JOURNEYS}?from=install")
+        rows = reader.table(f"{JOURNEYS}?back=install", "steps")
+        assert "Back from installs" in reader.read(f"{JOURNEYS}?back=install")
+        dated = f"{JOURNEYS}?back=install&period=custom&from=2026-05-01&to=2026-05-28"
+        assert reader.table(dated, "steps") == rows
     assert steps(rows) == [
         (1, "Install", 1, 0),
         (2, "Pressed “Try it”", 1, 0),
@@ -274,7 +276,7 @@ def test_all_apps_of_a_partner_are_shown_together_and_no_other_partners(house: H
 
 @pytest.mark.parametrize(
     ("query", "deepest"),
-    [("steps=2", 2), ("steps=8", 4), ("steps=1", 2), ("steps=99", 4), ("steps=x", 4), ("from=install&steps=3", 3)],
+    [("steps=2", 2), ("steps=8", 4), ("steps=1", 2), ("steps=99", 4), ("steps=x", 4), ("back=install&steps=3", 3)],
 )
 def test_as_many_steps_as_are_asked_for_are_shown(house: House, query: str, deepest: int) -> None:
     with reading(house, ROWS) as reader:

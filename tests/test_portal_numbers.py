@@ -20,7 +20,7 @@ from collector.portal.frame import Portal
 from collector.portal.numbers import clicks, funnel, journeys, overview, sources, visitors
 from collector.portal.numbers.counted import Counted, counted
 from collector.portal.numbers.funnel import TOOK, middle
-from collector.portal.numbers.page import Asked
+from collector.portal.numbers.page import Asked, Numbers
 from collector.portal.numbers.place import Place
 from collector.portal.numbers.table import Table
 from collector.portal.numbers.titles import TITLES
@@ -292,7 +292,9 @@ def test_nothing_in_a_time_says_when_there_was_something(owner: Browser) -> None
 def counted_now(house: House) -> Counted:
     async def look() -> Counted:
         async with await open_writer(house.cast.where, "registry") as db:
-            return await counted(Portal(house.cast.settings(), db, db))
+            portal = Portal(house.cast.settings(), db, db)
+            async with portal.readers:
+                return await counted(portal)
 
     return asyncio.run(look())
 
@@ -385,12 +387,18 @@ def test_bins_are_called_by_their_beginning(first: date, label: str) -> None:
     assert bin_label(view.bins()[0], view) == label
 
 
+def test_no_page_has_a_parameter_of_its_own_that_every_page_has() -> None:
+    with pytest.raises(ValueError, match="from: every page"):
+        Numbers("journeys", overview.read, overview.tables, ("step", "from"))
+
+
 def test_addresses_keep_what_is_a_pages_own() -> None:
     of = Asked("journeys", Place("/apps/x", "X", "owner", None, ()), a_view(period="7d"), {"back": "1", "step": ""})
     assert of.to(period="today") == "/apps/x/journeys?period=today&back=1"
     assert of.filtered("cta", "Try & buy") == "/apps/x/journeys?period=7d&back=1&f=cta%3ATry+%26+buy"
     assert of.page("funnel") == "/apps/x/funnel?period=7d"
     assert of.download("csv", table="links") == "/apps/x/journeys.csv?period=7d&back=1&table=links"
+    assert of.of("/partners/owner") == "/partners/owner/journeys?period=7d&back=1"
     assert of.fields() == [("period", "7d"), ("back", "1")]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -28,6 +29,7 @@ from store.database import Database
 from store.errors import ConfigError, Unavailable
 from store.links import Links
 from store.people import Person, Role
+from store.readers import Readers
 from store.second_factor import Tickets
 from store.secrets import Vault
 from store.sessions import Session
@@ -84,7 +86,7 @@ class BadForm(ConfigError):
 
 class Portal:
     """What the pages share. The registry is read by one connection and written by another, so that no page sees half a
-    change; the log and the ledger are opened by who reads them. `templates` are such as an installation adds."""
+    change; the log and the ledger are lent to who reads them. `templates` are such as an installation adds."""
 
     def __init__(
         self, settings: Settings, registry: Database, writer: Database, templates: Mapping[str, str] | None = None
@@ -94,19 +96,16 @@ class Portal:
         self.links = Links(settings.secret_key)
         self.tickets = Tickets(settings.secret_key)
         self.registry = registry
-        self.accounts = Accounts(settings.where)
+        self.readers = Readers(settings.where)
+        self.accounts = Accounts(settings.where, self.readers)
         self.looking = asyncio.Lock()  # one look at the accounts at a time
         self.writer = writer
         self.secure = not (settings.public_url or "").startswith("http://")
         self.cookie = "__Host-footfall" if self.secure else "footfall"
-        self._templates = jinja2.Environment(
-            loader=jinja2.ChoiceLoader([jinja2.DictLoader(templates or {}), jinja2.FileSystemLoader(TEMPLATES)]),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters |= FILTERS
+        self._templates = _templates()
+        if templates:
+            loader = jinja2.ChoiceLoader([jinja2.DictLoader(templates), jinja2.FileSystemLoader(TEMPLATES)])
+            self._templates = self._templates.overlay(loader=loader)
 
     def now(self) -> int:
         return time.time_ns() // 1_000_000
@@ -124,6 +123,28 @@ class Portal:
     def url(self, path: str) -> str:
         """An address that can be handed over."""
         return (self.settings.public_url or "http://127.0.0.1:8000") + path
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """One for the process: to compile a template takes longer than to make most pages."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= FILTERS
+    return found
+
+
+def compile_templates() -> None:
+    """All of them, so that no page's first visitor waits for it."""
+    templates = _templates()
+    for name in templates.list_templates(extensions=["html"]):
+        if name.startswith("portal/"):
+            templates.get_template(name)
 
 
 def date(at: int | None) -> str:

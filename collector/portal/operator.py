@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from collector.portal.frame import OPERATORS, Page, Portal, read_form, see, sentence, who
 from store import destinations, log, registry
-from store.database import Server, open_reader
+from store.database import Server
 from store.endpoint import Allowed
 from store.errors import ConfigError
 from store.glance import glance
@@ -29,7 +29,8 @@ LONGEST_NAME = 100
 async def totals(portal: Portal, request: Request) -> Response:
     """GET /operator: what came to the doors in a day and in a week, whoever it was for."""
     hour = portal.now() // HOUR_MS
-    async with await open_reader(portal.settings.where, "log") as db:
+    async with portal.readers.lend("log") as lent:
+        db = lent["log"]
         day, week = await log.tallied(db, hour - 23), await log.tallied(db, hour - 7 * 24 + 1)
     apps = await registry.apps(portal.registry)
     rows = [(app, day.get((app.app_key, "stored"), 0), week.get((app.app_key, "stored"), 0)) for app in apps]
@@ -155,7 +156,7 @@ def _told(name: str, value: Any) -> str:
 
 async def health(portal: Portal, request: Request) -> Response:
     """GET /operator/health"""
-    checks = await glance(portal.settings, secret_origin(), portal.now())
+    checks = await glance(portal.settings, portal.readers, secret_origin(), portal.now())
     return portal.page(request, "health.html", {"checks": checks})
 
 

@@ -1,4 +1,4 @@
-"""The log and the ledger for one page: opened for the partner of the one who asks, closed when the page is made.
+"""The log and the ledger for one page: lent to it for the partner of the one who asks, until the page is made.
 
 On a server the database itself then shows nothing of other partners; on one machine the pages' own questions, each of
 which names an app that was found for that partner, are the wall.
@@ -7,13 +7,13 @@ which names an app that was found for that partner, are the wall.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from starlette.requests import Request
 
 from collector.portal.frame import Portal, who
-from store.database import Database, exists, open_reader
+from store.database import Database
 
 
 class Stores(NamedTuple):
@@ -31,28 +31,21 @@ def given(request: Request, name: str, most: int = 200) -> str:
 
 @asynccontextmanager
 async def stores(portal: Portal, request: Request, with_ledger: bool = True) -> AsyncIterator[Stores]:
-    """Raises StoreUnavailable."""
-    where, partner_key = portal.settings.where, who(request).partner_key
-    async with AsyncExitStack() as stack:
-        log = await stack.enter_async_context(await open_reader(where, "log", partner_key))
-        ledger = None
-        if with_ledger and exists(where, "ledger"):
-            ledger = await stack.enter_async_context(await open_reader(where, "ledger", partner_key))
-        yield Stores(log, ledger)
+    """Raises Unavailable."""
+    natures = ("log", "ledger") if with_ledger else ("log",)
+    async with portal.readers.lend(*natures, partner_key=who(request).partner_key) as lent:
+        yield Stores(lent["log"], lent.get("ledger"))
 
 
 @asynccontextmanager
 async def runs(portal: Portal) -> AsyncIterator[Database | None]:
     """The ledger for what names no partner: when runs were, and which intents are carried out."""
-    if not exists(portal.settings.where, "ledger"):
-        yield None
-        return
-    async with await open_reader(portal.settings.where, "ledger") as db:
-        yield db
+    async with portal.readers.lend("ledger") as lent:
+        yield lent.get("ledger")
 
 
 @asynccontextmanager
 async def everybodys(portal: Portal) -> AsyncIterator[Database]:
-    """The log for what names no partner: how far it goes, and how much of it is counted. Raises StoreUnavailable."""
-    async with await open_reader(portal.settings.where, "log") as db:
-        yield db
+    """The log for what names no partner: how far it goes, and how much of it is counted. Raises Unavailable."""
+    async with portal.readers.lend("log") as lent:
+        yield lent["log"]

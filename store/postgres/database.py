@@ -11,10 +11,11 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Concatenate, LiteralString, ParamSpec, TypeVar
 
 import psycopg
+from psycopg import pq
 
 from store.database import NATURES, Database, Engine, Row, Server
 from store.errors import StoreUnavailable
@@ -32,6 +33,7 @@ TOGETHER = ",".join(NATURES)  # no two schemas have a table of one name, but for
 _BEGIN_CLAIM: LiteralString = "begin; set local synchronous_commit = off"
 COUNTING_MS = 600_000  # for a statement of one who holds still and counts everything …
 COUNTING_SECONDS = COUNTING_MS / 1_000 + 5  # … and the server's answer
+CANCEL_SECONDS = 2.0  # that a server may take to hear that a statement is not wanted any more
 TRIES = 5  # of a transaction that the server gives up for another's sake
 
 
@@ -60,7 +62,8 @@ class PostgresDatabase(Database):
         self._once = once
         self._made = 0.0  # when the call that is under way was made, by the monotonic clock
         self._missed = 0.0, ""  # when the server was found away, and why
-        self._silence = math.inf if once else SILENT_SECONDS
+        self._usual_silence = math.inf if once else SILENT_SECONDS
+        self._silence = self._usual_silence
         self._nature = nature
         self._role = role
         self._partner_key = partner_key
@@ -171,7 +174,12 @@ class PostgresDatabase(Database):
         return f"PostgreSQL {number // 10_000}.{number % 10_000}"
 
     def _begin(self, sql: str) -> None:
+        self._within = False
+        self._roll_back()  # who stands for a partner has a transaction, which this one follows
         self._do(_execute, "select 1", ())  # a connection that was lost is made anew now, and not later
+        self._begin_within(sql)
+
+    def _begin_within(self, sql: str) -> None:
         self._within = True
         self._do(_execute, sql, ())
         if self._partner_key is not None:
@@ -184,6 +192,39 @@ class PostgresDatabase(Database):
                 self._connection.rollback()
             except psycopg.Error:
                 self._connection.close()
+
+    def is_current(self) -> bool:
+        return True
+
+    async def stand_for(self, partner_key: str | None) -> None:
+        """Whose rows it shows is said to a transaction that lasts until `let_go`; each statement sees what is committed
+        then."""
+        await self._on_thread(self._stand_for, partner_key)
+
+    def _stand_for(self, partner_key: str | None) -> None:
+        self._partner_key = partner_key
+        if partner_key is None:
+            self._do(_execute, "select 1", ())  # a server that began anew is noticed now, not within a page
+        else:
+            self._there()
+            self._begin_within("begin read only")
+
+    async def let_go(self) -> None:
+        await self._on_thread(self._let_go)
+
+    def _let_go(self) -> None:
+        self._within, self._partner_key, self._silence = False, None, self._usual_silence
+        self._roll_back()
+        if self._connection is None or self._connection.lost:
+            raise StoreUnavailable(f"{self._server}: the connection was lost")
+
+    async def abandon(self) -> None:
+        """A statement is cut off by the server, which is asked over another connection."""
+        connection = self._connection
+        if connection is not None and connection.raw.info.transaction_status == pq.TransactionStatus.ACTIVE:
+            with suppress(psycopg.Error):
+                await asyncio.to_thread(connection.raw.cancel_safe, timeout=CANCEL_SECONDS)
+        await self.close()
 
     async def hold_still(self) -> None:
         """Partitions are locked first: one that went would be missed here, and its count not seen yet. On Citus it is a

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from store.database import Connection, Database, Where, open_writer, still
+from store.database import Connection, Database, Where, open_reader, open_writer
 from store.entry import HOUR_MS
 from store.log import NO_END
 from store.rollups import counting
@@ -50,7 +50,8 @@ async def check(where: Where, scratch: Path, now: int, tell: Callable[[int, int]
 
     Raises StoreUnavailable.
     """
-    async with still(where, "log") as there, await open_writer(scratch, "log") as again:
+    async with await open_reader(where, "log") as there, await open_writer(scratch, "log") as again:
+        await there.hold_still()
         up_to = (await standing(there)).seq
         events = await _count(there, again, up_to, now, tell)
         differences = []

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -30,6 +30,7 @@ BUSY_TIMEOUT_MS = 5_000
 # Busy, locked, read-only, I/O, corrupt, full, cannot open, not a database: the store's fault, not its input's.
 UNWELL = frozenset({5, 6, 8, 10, 11, 13, 14, 26})
 JOURNAL_SIZE_LIMIT = 64 * 1024 * 1024
+READER_CACHE_KIB = 2_000  # of each reader, and there may be a dozen
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,15 +49,33 @@ def _told() -> Iterator[None]:
         raise StoreUnavailable(f"a database fails: {error}") from None
 
 
+Identity = tuple[int, int] | None  # of a file: its device and its number there
+
+
+def identity(path: Path) -> Identity:
+    """None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class SqliteDatabase(Database):
-    """One file; aiosqlite's thread is no daemon."""
+    """One file; aiosqlite's thread is no daemon. `opened` is its path and which file that was, for who looks again."""
 
     engine: Engine = "sqlite"
     shared = False
 
-    def __init__(self, connection: aiosqlite.Connection, lock: WriterLock | None) -> None:
+    def __init__(
+        self,
+        connection: aiosqlite.Connection,
+        lock: WriterLock | None,
+        opened: tuple[Path, Identity] | None = None,
+    ) -> None:
         self._connection = connection
         self._lock = lock
+        self._opened = opened
         self._turn = asyncio.Lock()
         self.migrated: list[str] = []
 
@@ -116,11 +135,32 @@ class SqliteDatabase(Database):
     async def hold_still(self) -> None:
         await self.execute("begin")
 
+    def is_current(self) -> bool:
+        """An open file keeps its number: none that came later has the same."""
+        return self._opened is None or identity(self._opened[0]) == self._opened[1]
+
+    async def stand_for(self, partner_key: str | None) -> None:
+        """A file has no wall: who asks it names the apps."""
+
+    async def let_go(self) -> None:
+        """Behind whatever was asked before, also by who did not wait for the answer."""
+        await self.run(_roll_back)
+
+    async def abandon(self) -> None:
+        with suppress(ValueError):  # it is closed already
+            await self._connection.interrupt()
+        await self.close()
+
     async def now(self) -> int:
         return time.time_ns() // 1_000_000
 
     async def version(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("rollback")
 
 
 def _in_transaction(
@@ -220,15 +260,18 @@ def given_up(data_dir: Path) -> str | None:
 async def open_reader(data_dir: Path, nature: str) -> SqliteDatabase:
     """Open read-only. Raises StoreUnavailable when there is no such file yet, or its writer has only begun it."""
     path = data_dir / FILES[nature]
-    if not path.exists():
+    found = identity(path)  # before it is opened: one that takes its place now is taken for another later
+    if found is None:
         raise StoreUnavailable(f"{path} does not exist yet: run `footfall migrate`")
     try:
         connection = await aiosqlite.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise StoreUnavailable(f"{path}: {error}") from None
-    database = SqliteDatabase(connection, None)
+    database = SqliteDatabase(connection, None, (path, found))
+    settings = {"busy_timeout": BUSY_TIMEOUT_MS, "query_only": 1, "mmap_size": 0, "cache_size": -READER_CACHE_KIB}
     try:
-        await _set(connection, {"busy_timeout": BUSY_TIMEOUT_MS, "query_only": 1, "mmap_size": 0})
+        with _told():
+            await _set(connection, settings)
         if await _lacking(database, nature):
             raise StoreUnavailable(f"{path} is not of this version yet: run `footfall migrate`")
     except BaseException:

@@ -25,7 +25,7 @@ class Counted(NamedTuple):
 
 
 async def counted(portal: Portal) -> Counted:
-    """Raises StoreUnavailable."""
+    """Raises Unavailable."""
     now = portal.now()
     async with everybodys(portal) as db:
         at = await following.standing(db)

@@ -42,7 +42,7 @@ class Values(msgspec.Struct, frozen=True):
 
 async def read(db: Database, scope: Scope, view: View, more: Mapping[str, str]) -> Values:
     """See Values."""
-    back = more.get("from", "") == "install"
+    back = more.get("back", "") == "install"
     most = MOST_STEPS_BACK if back else MOST_STEPS
     asked = more.get("steps", "")
     steps = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 3 else USUAL_STEPS
@@ -140,4 +140,4 @@ def _strand(strand: Strand, back: bool) -> list[str | int]:
     return [strand.column, said(first), said(then), strand.weight]
 
 
-PAGES = pages(Numbers("journeys", read, tables, ("from", "steps"), told))
+PAGES = pages(Numbers("journeys", read, tables, ("back", "steps"), told))

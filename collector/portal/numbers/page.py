@@ -32,6 +32,9 @@ Read = Callable[[Database, Scope, View, Mapping[str, str]], Awaitable[Any]]
 Told = Callable[[Any, "Asked"], Mapping[str, Any]]
 
 
+VIEWS = frozenset({"period", "from", "to", "tz", "compare", "f", "table"})  # parameters that every page has
+
+
 class Numbers(msgspec.Struct, frozen=True):
     """`name` is in the addresses and the template's name. `read` gives the page's values, from the log, a scope, a view
     and what else the address says; `more` are the names of the latter. It may raise NotFound. `told` is what the
@@ -42,6 +45,10 @@ class Numbers(msgspec.Struct, frozen=True):
     tables: Callable[[Any], list[Table]]
     more: tuple[str, ...] = ()
     told: Told = lambda values, asked: {}
+
+    def __post_init__(self) -> None:
+        if taken := VIEWS.intersection(self.more):
+            raise ValueError(f"{', '.join(sorted(taken))}: every page of numbers has a parameter of this name")
 
     @property
     def title(self) -> str:
@@ -80,6 +87,11 @@ class Asked(msgspec.Struct, frozen=True):
         """Another page of numbers for the same time, with the same filters."""
         return self._address(name, self.view.query(**more))
 
+    def of(self, base: str) -> str:
+        """The same page of another app, or of a partner, by where its pages are."""
+        query = self.view.query(**self._more())
+        return f"{base}/{self.name}" + (f"?{query}" if query else "")
+
     def download(self, kind: str, **changed: str) -> str:
         return self._address(f"{self.name}.{kind}", self.view.query(**self._more() | changed))
 
@@ -98,7 +110,7 @@ async def question(portal: Portal, request: Request, page: Numbers) -> Asked:
 
 
 async def values_of(portal: Portal, request: Request, page: Numbers, of: Asked) -> Any:
-    """Raises NotFound and StoreUnavailable."""
+    """Raises NotFound and Unavailable."""
     async with stores(portal, request, with_ledger=False) as opened:
         return await page.read(opened.log, of.place.scope(of.view.filters), of.view, of.more)
 
