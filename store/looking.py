@@ -8,7 +8,7 @@ name and its time alone, and never by an id.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -27,6 +27,16 @@ MOST_CHARACTERS = 1024 * 1024  # of details, in one run of events
 BLOCKS = 40  # of the log, from which a share is estimated …
 BLOCK = 500  # … with so many events from each
 EXACT = BLOCKS * BLOCK  # events up to which it is counted exactly
+
+
+class Listed(Protocol):
+    """An app, as far as one has to know it to look at its events."""
+
+    @property
+    def app_key(self) -> str: ...
+
+    @property
+    def partner_key(self) -> str: ...
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -52,7 +62,7 @@ class Found(msgspec.Struct, frozen=True):
 
 async def events(
     db: Database,
-    app: App,
+    app: Listed,
     wanted: Wanted,
     before: int = NO_END,
     after: int = 0,
@@ -65,7 +75,9 @@ async def events(
     return await db.run(_events, app, wanted, (app.app_key, after, before, looked), limit)
 
 
-def _events(connection: Connection, app: App, wanted: Wanted, window: tuple[str, int, int, int], limit: int) -> Found:
+def _events(
+    connection: Connection, app: Listed, wanted: Wanted, window: tuple[str, int, int, int], limit: int
+) -> Found:
     oldest, looked = connection.execute(_REACH, window).fetchone()
     names = sorted(wanted.names)[:MOST_NAMES]
     named = (len(names), *names, *[""] * (MOST_NAMES - len(names)))
@@ -126,7 +138,7 @@ async def event(db: Database, app: App, seq: int) -> Event | None:
     return None
 
 
-async def some(db: Database, app: App, seqs: Sequence[int]) -> list[Event]:
+async def some(db: Database, app: Listed, seqs: Sequence[int]) -> list[Event]:
     """An app's events of these seqs; those that are gone, or another partner's, are left out."""
     return [found for found in await db.run(_some, app.app_key, seqs) if found.partner_key == app.partner_key]
 

@@ -17,7 +17,7 @@ from portal_visit import words
 from rollup_cast import NOW, count, happened, store
 
 from collector.portal.frame import Portal
-from collector.portal.numbers import funnel, overview
+from collector.portal.numbers import clicks, funnel, journeys, overview, sources, visitors
 from collector.portal.numbers.counted import Counted, counted
 from collector.portal.numbers.funnel import TOOK, middle
 from collector.portal.numbers.page import Asked, Numbers
@@ -428,9 +428,9 @@ TEXT = " ".join((Path(__file__).parents[1] / "docs" / "reference" / "numbers.md"
 
 def test_the_reference_lists_every_page_with_its_tables(filled: House) -> None:
     section = TEXT.partition("## Pages")[2].partition("##")[0]
-    told = dict(re.findall(r"\| `([a-z]+)` \| ((?:`[a-z-]+`(?:, )?)+) \|", section))
+    told = dict(re.findall(r"\| `([a-z]+)` \| ((?:`[a-z_-]+`(?:, )?)+) \|", section))
     assert told.keys() == TITLES.keys()
-    for page in (overview, funnel):
+    for page in (overview, funnel, sources, clicks, journeys, visitors):
         named = ", ".join(f"`{name}`" for name in shown(filled, page).tables)
         assert told[page.__name__.rpartition(".")[2]] == named
 

@@ -259,12 +259,12 @@ def test_a_journey_is_followed_on_and_back(cast: Cast) -> None:
             return on, back, await reading.times(db, OWNER, "install", span)
 
     on, back, times = asyncio.run(read())
-    assert [(flow.link, flow.journeys, flow.visitors) for flow in on] == [
+    assert [(flow.link, flow.journeys, flow.visitors) for flow in on.links] == [
         (Link(0, "", "page_view"), 2, 1),
         (Link(1, "page_view", "tab_click:Reviews"), 1, 1),
         (Link(2, "tab_click:Reviews", "install"), 1, 1),
     ]
-    assert [flow.link for flow in back] == [
+    assert [flow.link for flow in back.links] == [
         Link(0, "tab_click:Reviews", "install"),
         Link(1, "page_view", "tab_click:Reviews"),
         Link(2, "", "page_view"),

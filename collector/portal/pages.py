@@ -21,7 +21,7 @@ from collector.portal import (
     tokens,
 )
 from collector.portal.frame import Page
-from collector.portal.numbers import funnel, overview
+from collector.portal.numbers import clicks, funnel, journeys, overview, sources, visitors
 from collector.portal.numbers.page import Numbers, NumbersPage
 
 PAGES: list[Page] = [
@@ -30,6 +30,10 @@ PAGES: list[Page] = [
     *start.PAGES,
     *overview.PAGES,
     *funnel.PAGES,
+    *sources.PAGES,
+    *clicks.PAGES,
+    *journeys.PAGES,
+    *visitors.PAGES,
     *details.PAGES,
     *destination.PAGES,
     *live.PAGES,

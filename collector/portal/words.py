@@ -124,6 +124,16 @@ def short(text: str | None, keep: int = 8) -> str:
     return "" if not text else text if len(text) <= keep + 1 else f"{text[:keep]}…"
 
 
+def called(name: str) -> str:
+    """What an event of this name is called; one that has no words here stands for itself."""
+    return EVENTS.get(name, name)
+
+
+def kind(name: str) -> str:
+    """The colour of an event of this name: see static/css/tokens.css."""
+    return KINDS.get(name, "other")
+
+
 def what(event: Event) -> str:
     """What was seen or pressed, in one line."""
     details = event.details
@@ -150,7 +160,10 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "span": span,
     "size": size,
     "short": short,
+    "called": called,
+    "kind": kind,
     "reason": reason,
+    "share": share,
     "sentence": sentence,
     "what": what,
 }

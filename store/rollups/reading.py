@@ -15,8 +15,8 @@ import msgspec
 from store.database import Connection, Database
 from store.log import NO_END
 from store.rollups.counting import SLOTS_A_DAY, Listing, open_day
-from store.rollups.facets import BEFORE, EVENT, NAMES, NEXT, SUPPRESSED, TIME
-from store.rollups.journeys import BUCKETS, Link, link_of
+from store.rollups.facets import BEFORE, EVENT, NAMES, NEXT, REST, SUPPRESSED, TIME
+from store.rollups.journeys import BUCKETS, MOST_STEPS, Link, link_of
 from store.rollups.sets import Visitors, union
 
 FUNNEL = ("page_view", "tab_click", "cta_click", "app_request", "install")
@@ -101,6 +101,15 @@ class Flow(msgspec.Struct, frozen=True):
     visitors: int
 
 
+class Flows(msgspec.Struct, frozen=True):
+    """Links, the most travelled first; `further` is how many there are besides, and `left_out` how many times those
+    were taken."""
+
+    links: list[Flow]
+    further: int
+    left_out: int
+
+
 class Found(msgspec.Struct, frozen=True):
     """A visitor by one of the ids: `kind` is 'anonymous', 'user' or 'partner'."""
 
@@ -129,9 +138,14 @@ async def breakdown(db: Database, scope: Scope, facet: str, span: Span, most: in
     return await db.run(_breakdown, scope, facet, span, most)
 
 
-async def flows(db: Database, scope: Scope, span: Span, back: bool = False) -> list[Flow]:
-    """The links of the journeys that began in a time, or `back` from the installs in it; the most travelled first."""
-    return await db.run(_flows, scope, span, BEFORE if back else NEXT)
+async def visitors(db: Database, scope: Scope, facet: str, span: Span, wanted: Sequence[str]) -> dict[str, int]:
+    """How many visitors came under each of these values in a time."""
+    return await db.run(_visitors, scope, facet, span, wanted)
+
+
+async def flows(db: Database, scope: Scope, span: Span, back: bool = False, places: int = MOST_STEPS) -> Flows:
+    """The links at the first places of the journeys that began in a time, or `back` from the installs in it."""
+    return await db.run(_flows, scope, span, BEFORE if back else NEXT, places)
 
 
 async def times(db: Database, scope: Scope, name: str, span: Span) -> list[int]:
@@ -153,6 +167,11 @@ async def first_slot(db: Database, scope: Scope) -> int | None:
 async def called(db: Database, partner_key: str, text: str, limit: int = 20) -> list[Found]:
     """The visitors that an id is, or stands for: an anonymous id, a user id or a partner anonymous id."""
     return await db.run(_called, partner_key, text, limit)
+
+
+async def among(db: Database, scope: Scope, span: Span, anonymous_ids: Sequence[str]) -> set[str]:
+    """Which of these visitors came under every filter in a time."""
+    return await db.run(_among, scope, span, anonymous_ids)
 
 
 async def seqs_of(
@@ -235,16 +254,27 @@ def _breakdown(connection: Connection, scope: Scope, facet: str, span: Span, mos
     return Breakdown(rows, len(counts) - len(chosen), len(Visitors.union(*sets.values())) if sets else 0)
 
 
-def _flows(connection: Connection, scope: Scope, span: Span, facet: str) -> list[Flow]:
+def _visitors(connection: Connection, scope: Scope, facet: str, span: Span, wanted: Sequence[str]) -> dict[str, int]:
+    among = _filtered(connection, scope, span)
+    counts = dict.fromkeys(wanted, 0)
+    for value, sets in _some(connection, scope, facet, span, wanted):
+        counts[value] = len(_cut(union(sets.stored), among))
+    return counts
+
+
+def _flows(connection: Connection, scope: Scope, span: Span, facet: str, places: int) -> Flows:
     among = _filtered(connection, scope, span)
     counts = _counts(connection, scope, facet, span)
-    chosen = [value for value, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:MOST_LINKS]]
+    links = {value: link_of(value) for value in counts if value != REST}
+    near = sorted((value for value, link in links.items() if link.place < places), key=lambda v: (-counts[v], v))
     found = []
-    for value, sets in _some(connection, scope, facet, span, chosen):
+    for value, sets in _some(connection, scope, facet, span, near[:MOST_LINKS]):
         visitors = len(_cut(union(sets.stored), among))
-        if visitors and value.startswith("["):
-            found.append(Flow(link_of(value), counts[value] if among is None else None, visitors))
-    return sorted(found, key=lambda flow: (-flow.visitors, flow.link))
+        if visitors:
+            found.append(Flow(links[value], counts[value] if among is None else None, visitors))
+    found.sort(key=lambda flow: (-flow.visitors, flow.link))
+    left_out = near[MOST_LINKS:]
+    return Flows(found, len(left_out), sum(counts[value] for value in left_out) + counts[REST])
 
 
 def _times(connection: Connection, scope: Scope, name: str, span: Span) -> list[int]:
@@ -275,6 +305,18 @@ def _called(connection: Connection, partner_key: str, text: str, limit: int) -> 
         rows = connection.execute(_NAMED, (partner_key, kind, text, limit)).fetchall()
         found += [Found(anonymous_id, number, kind) for anonymous_id, number in rows]
     return found[:limit]
+
+
+def _among(connection: Connection, scope: Scope, span: Span, anonymous_ids: Sequence[str]) -> set[str]:
+    among = _filtered(connection, scope, span)
+    if among is None:
+        return set(anonymous_ids)
+    numbers = {}
+    for at in range(0, len(anonymous_ids), TOGETHER):
+        some = list(anonymous_ids[at : at + TOGETHER])
+        some += some[-1:] * (TOGETHER - len(some))
+        numbers.update(dict(connection.execute(_NUMBERS_OF, (scope.partner_key, *some)).fetchall()))
+    return {anonymous_id for anonymous_id, number in numbers.items() if number in among}
 
 
 def _seqs_of(connection: Connection, scope: Scope, number: int, before: int, limit: int) -> list[tuple[str, int]]:
@@ -407,6 +449,11 @@ _NUMBER_OF = """/* rollups.number_of */
     select visitor
     from rollup_visitors
     where partner_key = ? and anonymous_id = ?"""
+
+_NUMBERS_OF = f"""/* rollups.numbers_of */
+    select anonymous_id, visitor
+    from rollup_visitors
+    where partner_key = ? and anonymous_id in ({_MARKS})"""  # noqa: S608 - a number of question marks
 
 _NAMED = """/* rollups.named */
     select anonymous_id, rollup_names.visitor

@@ -68,7 +68,8 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Sankey(msgspec.Struct, frozen=True):
-    """All of it; the picture is `height` pixels high. `has_links`: some stop leads to a page."""
+    """All of it; the picture is `height` pixels high. `unit` is what is counted; `has_links`: some stop leads to a
+    page."""
 
     title: str
     takeaway: str
@@ -79,6 +80,7 @@ class Sankey(msgspec.Struct, frozen=True):
     bands: tuple[Band, ...]
     rows: tuple[Row, ...]
     has_links: bool
+    unit: str
 
 
 def sankey(
@@ -88,8 +90,10 @@ def sankey(
     backwards: bool = False,
     headings: Sequence[str] = (),
     takeaway: str = "",
+    unit: str = "visitors",
 ) -> Sankey:
-    """Flows of visitors. `backwards`: position 0 is the end of the ways, and each further one is a step earlier.
+    """Flows of visitors, or of another `unit`. `backwards`: position 0 is the end of the ways, and each further one is
+    a step earlier.
 
     `headings` are the columns' names, position 0 first; `takeaway` replaces our own sentence.
     """
@@ -102,17 +106,18 @@ def sankey(
     names = _headings(headings, len(columns), backwards)
     xs = {nth: _x(nth, len(columns), backwards) for nth in range(len(columns))}
     total = sum(heavy[place] for place in columns[0]) if columns else 0
-    nodes = {place: _node(place, xs[place[0]], tops[place], heavy[place], scale, total) for place in tops}
+    nodes = {place: _node(place, xs[place[0]], tops[place], heavy[place], scale, total, unit) for place in tops}
     return Sankey(
         title,
-        takeaway or _sentence(folded, total, backwards),
+        takeaway or _sentence(folded, total, backwards, unit),
         room + HEAD,
         len(columns),
         tuple(Heading(name, xs[nth]) for nth, name in enumerate(names)),
         tuple(nodes.values()),
-        _bands(folded, nodes, heavy, scale, backwards),
+        _bands(folded, nodes, heavy, scale, backwards, unit),
         tuple(_row(flow, names, backwards) for flow in folded),
         any(node.href for node in nodes.values()),
+        unit,
     )
 
 
@@ -126,7 +131,7 @@ def _x(position: int, columns: int, backwards: bool) -> float:
     return round(WHOLE * (columns - 1 - position if backwards else position) / columns, 3)
 
 
-def _node(place: Place, x: float, top: float, weight: int, scale: float, total: int) -> Node:
+def _node(place: Place, x: float, top: float, weight: int, scale: float, total: int, unit: str) -> Node:
     stop = place[1]
     middle = HEAD + top + layout.slot(weight, scale) / 2
     height = max(layout.THINNEST, weight * scale)
@@ -134,7 +139,7 @@ def _node(place: Place, x: float, top: float, weight: int, scale: float, total: 
         stop.name,
         cut(stop.name, COLUMN - NODE - 2 * BESIDE),
         f"{number(weight)} · {share(weight, total)}",
-        f"{stop.name}: {number(weight)} visitors, {share(weight, total)}",
+        f"{stop.name}: {number(weight)} {unit}, {share(weight, total)}",
         stop.kind,
         stop.href,
         x,
@@ -145,7 +150,7 @@ def _node(place: Place, x: float, top: float, weight: int, scale: float, total: 
 
 
 def _bands(
-    flows: Sequence[Flow], nodes: dict[Place, Node], heavy: dict[Place, int], scale: float, backwards: bool
+    flows: Sequence[Flow], nodes: dict[Place, Node], heavy: dict[Place, int], scale: float, backwards: bool, unit: str
 ) -> tuple[Band, ...]:
     """Each flow between its stops, those of one stop below each other in the order of where they go."""
     used: dict[tuple[Place, bool], float] = defaultdict(float)
@@ -156,7 +161,7 @@ def _bands(
             first = nodes[end].middle - heavy[end] * scale / 2
             edges[flow, at_source] = first + used[end, at_source]
             used[end, at_source] += flow.weight * scale
-    return tuple(_band(flow, nodes, edges, scale, backwards) for flow in flows)
+    return tuple(_band(flow, nodes, edges, scale, backwards, unit) for flow in flows)
 
 
 def _end(flow: Flow, is_source: bool) -> Place:
@@ -164,7 +169,12 @@ def _end(flow: Flow, is_source: bool) -> Place:
 
 
 def _band(
-    flow: Flow, nodes: dict[Place, Node], edges: dict[tuple[Flow, bool], float], scale: float, backwards: bool
+    flow: Flow,
+    nodes: dict[Place, Node],
+    edges: dict[tuple[Flow, bool], float],
+    scale: float,
+    backwards: bool,
+    unit: str,
 ) -> Band:
     left, right = edges[flow, not backwards], edges[flow, backwards]
     x0, x1 = (nodes[_end(flow, side)].x * SIDE / WHOLE for side in (not backwards, backwards))
@@ -174,7 +184,7 @@ def _band(
         f"C{turn:.1f} {right + thick:.2f} {turn:.1f} {left + thick:.2f} {x0:.1f} {left + thick:.2f}Z"
     )
     earlier, later = (flow.target, flow.source) if backwards else (flow.source, flow.target)
-    title = f"{earlier.name} → {later.name}: {number(flow.weight)} visitors"
+    title = f"{earlier.name} → {later.name}: {number(flow.weight)} {unit}"
     return Band(path, title, earlier.kind, round(left, 2), round(right, 2), round(thick, 2))
 
 
@@ -184,9 +194,9 @@ def _row(flow: Flow, names: Sequence[str], backwards: bool) -> Row:
     return Row(column, earlier.name, later.name, number(flow.weight))
 
 
-def _sentence(flows: Sequence[Flow], total: int, backwards: bool) -> str:
+def _sentence(flows: Sequence[Flow], total: int, backwards: bool, unit: str) -> str:
     if not flows:
         return "There is nothing to show for this time."
     first = max(flows, key=lambda flow: flow.weight)
     earlier, later = (first.target, first.source) if backwards else (first.source, first.target)
-    return f"Most went from {earlier.name} to {later.name}: {number(first.weight)} of {number(total)} visitors."
+    return f"Most went from {earlier.name} to {later.name}: {number(first.weight)} of {number(total)} {unit}."

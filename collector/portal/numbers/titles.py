@@ -3,4 +3,8 @@
 TITLES = {
     "overview": "Overview",
     "funnel": "Funnel",
+    "sources": "Sources",
+    "clicks": "Clicks",
+    "journeys": "Journeys",
+    "visitors": "Visitors",
 }
