@@ -42,7 +42,7 @@ class Reader:
     def table(self, path: str, name: str) -> list[dict[str, Any]]:
         """The rows of one of a page's tables."""
         page, _, query = path.partition("?")
-        rows: list[dict[str, Any]] = self.get(f"{page}.json?{query}").json()[name]
+        rows: list[dict[str, Any]] = self.get(f"{page}.json?{query}").json()["tables"][name]
         return rows
 
 
