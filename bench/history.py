@@ -22,6 +22,7 @@ from store.database import migrate_all, open_reader, open_writer
 from store.destinations import Change
 from store.entry import HOUR_MS
 from store.receipt import Signer, digest, make_receipts
+from store.rollups.following import Follower
 from store.secrets import Vault
 from store.settings import Settings, load
 
@@ -39,6 +40,7 @@ KEPT_REJECTIONS = 500
 BATCH = 500  # events that one request to the destination covers
 PARKING_HOURS = 18  # in one hour of so many an event was parked
 DEFERRED = 40  # one attempt of so many, and made again
+COUNTED_AT_ONCE = 20_000
 
 
 class Hour(NamedTuple):
@@ -79,6 +81,7 @@ def installation(directory: Path, events: int) -> Settings:
         asyncio.run(move_in(settings, now))
         batches, suppressed = _fill_log(directory, spread(now, events))
         asyncio.run(_fill_ledger(settings, batches, suppressed))
+        asyncio.run(count(settings))
         whole.touch()
     return settings
 
@@ -90,6 +93,19 @@ async def sign_in(settings: Settings) -> dict[str, str]:
         for person in await people.people(db):
             tokens[person.role] = await sessions.begin(db, now, person, "", "")
     return {str(role): token for role, token in tokens.items()}
+
+
+async def count(settings: Settings) -> None:
+    """Have the rollups say what is in the log."""
+    where = settings.where
+    async with (
+        await open_writer(where, "registry") as registry_db,
+        await open_writer(where, "log") as writer,
+        await open_reader(where, "log") as reader,
+    ):
+        follower = Follower(registry_db, reader, writer)
+        while await follower.step(time.time_ns() // 1_000_000, COUNTED_AT_ONCE):
+            pass
 
 
 async def _begin(settings: Settings, now: int) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from bench import history
 from bench.figure import Figure
+from bench.history import DAY_MS
 from bench.server import durable, fill_log, on
 from bench.stage import FIRST_APP, NOW_MS
 from collector.app import Collector
@@ -30,6 +31,25 @@ EVENTS_ON_A_SERVER = 1_000_000
 ROUNDS = 40
 LIMIT_MS = 100.0
 OF_APP = {
+    "overview": "overview",
+    "overview, 90 days": "overview?period=90d",
+    "overview, 90 days of a zone": "overview?period=90d&tz=Asia%2FKolkata",
+    "overview, 12 months": "overview?period=12m",
+    "overview, today": "overview?period=today",
+    "overview, filtered": "overview?f=utm_source:newsletter&f=hosting:cloud",
+    "funnel": "funnel",
+    "funnel, 90 days": "funnel?period=90d",
+    "sources": "sources",
+    "sources, 90 days": "sources?period=90d",
+    "sources, one facet": "sources?facet=utm_campaign&period=90d",
+    "clicks": "clicks",
+    "journeys": "journeys",
+    "journeys, 90 days": "journeys?period=90d&steps=8",
+    "journeys, back": "journeys?back=install",
+    "visitors": "visitors",
+    "visitors, one": "visitors?q={visitor}",
+    "overview as csv": "overview.csv?table=over-time",
+    "overview as json": "overview.json",
     "details": "details",
     "destination": "details/destination",
     "live": "live",
@@ -47,6 +67,8 @@ OF_APP = {
 }
 OF_ALL = {
     "apps": "/",
+    "partner, overview": "/partners/bench/overview",
+    "partner, sources": "/partners/bench/sources",
     "account": "/account",
     "people": "/people",
     "tokens": "/tokens",
@@ -70,8 +92,9 @@ def pages_on_a_server(scratch: Path) -> Iterator[Figure]:
     """The same on PostgreSQL, for an app with a tenth of the events and nothing sent yet."""
     with durable() as cluster:
         settings = on(cluster, scratch, with_destinations=True)
-        fill_log(settings, EVENTS_ON_A_SERVER)
+        fill_log(settings, EVENTS_ON_A_SERVER, counted=False)
         asyncio.run(history.move_in(settings, NOW_MS))
+        asyncio.run(history.count(settings))
         yield from asyncio.run(timed(settings, "pg portal"))
 
 
@@ -99,15 +122,22 @@ async def timed(settings: Settings, prefix: str) -> list[Figure]:
 
 
 async def bare_query(settings: Settings) -> float:
-    """Milliseconds of the least that a page of an app asks: its newest events, over a connection that is open."""
+    """Milliseconds of the least that a page of numbers asks: the sets of visitors of its days, over an open connection."""
     async with await open_reader(settings.where, "log") as log:
         return await log.run(_bare)
 
 
 def _bare(connection: Connection) -> float:
     began = time.perf_counter()
-    connection.execute("select * from events where app_key = ? order by seq desc limit 50", (FIRST_APP,)).fetchall()
+    today = NOW_MS // DAY_MS
+    connection.execute(_DAYS, (FIRST_APP, today - 28, today)).fetchall()
     return (time.perf_counter() - began) * 1_000
+
+
+_DAYS = """/* bench.days */
+    select value, events, visitors
+    from rollup_days
+    where app_key = ? and partner_key = 'bench' and facet = 'event' and day >= ? and day < ?"""
 
 
 async def _told(settings: Settings) -> dict[str, Any]:

@@ -6,9 +6,10 @@ here looks at an event. A visitor is counted once for all listings of a partner.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -118,6 +119,14 @@ class Found(msgspec.Struct, frozen=True):
     kind: str
 
 
+class Piece(NamedTuple):
+    """What is read at once: "days" or "slots", from `first` up to `end`."""
+
+    kind: str
+    first: int
+    end: int
+
+
 class Sets(msgspec.Struct):
     """What is there of one value: how often, and the stored sets of its visitors."""
 
@@ -194,8 +203,7 @@ def _overview(connection: Connection, scope: Scope, bins: Sequence[Span]) -> Ove
     among = _filtered(connection, scope, whole)
     by_name: dict[str, list[Visitors]] = defaultdict(list)
     shown = []
-    for span in bins:
-        sets = _sets(connection, scope, EVENT, span)
+    for sets in _by_bin(connection, scope, EVENT, bins):
         joined = {name: union(found.stored) for name, found in sets.items()}
         for name, visitors in joined.items():
             by_name[name].append(visitors)
@@ -342,9 +350,19 @@ def _filtered(connection: Connection, scope: Scope, span: Span) -> Visitors | No
 
 def _sets(connection: Connection, scope: Scope, facet: str, span: Span) -> dict[str, Sets]:
     """Every value of a facet that has few."""
-    found: dict[str, Sets] = {}
-    for _, sql, window in _windows(connection, scope, facet, span):
-        _gather(found, connection.execute(sql, window).fetchall())
+    return _by_bin(connection, scope, facet, [span])[0]
+
+
+def _by_bin(connection: Connection, scope: Scope, facet: str, bins: Sequence[Span]) -> list[dict[str, Sets]]:
+    """The same of each bin; what follows each other is read at once."""
+    found: list[dict[str, Sets]] = [{} for _ in bins]
+    starts = [span.first for span in bins]
+    for listing in scope.listings:
+        first_open = open_day(connection, listing)
+        for piece in _joined(sorted(piece for span in bins for piece in _pieces(span, first_open))):
+            for at, *row in connection.execute(_ALL[piece.kind], (*listing, facet, piece.first, piece.end)).fetchall():
+                slot = at * SLOTS_A_DAY if piece.kind == "days" else at
+                _gather(found[bisect_right(starts, slot) - 1], *row)
     return found
 
 
@@ -353,58 +371,75 @@ def _some(
 ) -> Iterator[tuple[str, Sets]]:
     """Some values of a facet, as far as they were there, in order."""
     found: dict[str, Sets] = {}
-    windows = list(_windows(connection, scope, facet, span)) if wanted else []
+    windows = _windows(connection, scope, facet, span) if wanted else []
     for at in range(0, len(wanted), TOGETHER):
         some = list(wanted[at : at + TOGETHER])
         some += some[-1:] * (TOGETHER - len(some))
-        for kind, _, window in windows:
-            _gather(found, connection.execute(_SOME[kind], (*window, *some)).fetchall())
+        for kind, window in windows:
+            for row in connection.execute(_SOME[kind], (*window, *some)).fetchall():
+                _gather(found, *row)
     yield from sorted(found.items())
 
 
 def _counts(connection: Connection, scope: Scope, facet: str, span: Span) -> Counter[str]:
     """How often each value was; no set is read."""
     counts: Counter[str] = Counter()
-    for kind, _, window in _windows(connection, scope, facet, span):
+    for kind, window in _windows(connection, scope, facet, span):
         counts.update(dict(connection.execute(_COUNTS[kind], window).fetchall()))
     return counts
 
 
-def _gather(found: dict[str, Sets], rows: Iterable[tuple[str, int, bytes]]) -> None:
-    for value, events, data in rows:
-        there = found.get(value)
-        if there is None:
-            found[value] = Sets(events, [data])
-        else:
-            there.events += events
-            there.stored.append(data)
+def _gather(found: dict[str, Sets], value: str, events: int, data: bytes) -> None:
+    there = found.get(value)
+    if there is None:
+        found[value] = Sets(events, [data])
+    else:
+        there.events += events
+        there.stored.append(data)
 
 
 def _windows(
     connection: Connection, scope: Scope, facet: str, span: Span
-) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
-    """The reads that make up a span: its whole days that are summed up, and the half-hours before and after them."""
-    for listing in scope.listings:
-        first_day = -(-span.first // SLOTS_A_DAY)
-        end_day = min(span.end // SLOTS_A_DAY, open_day(connection, listing))
-        if first_day >= end_day:
-            yield "slots", _ALL["slots"], (*listing, facet, span.first, span.end)
-            continue
-        yield "days", _ALL["days"], (*listing, facet, first_day, end_day)
-        for edge in (Span(span.first, first_day * SLOTS_A_DAY), Span(end_day * SLOTS_A_DAY, span.end)):
-            if edge.first < edge.end:
-                yield "slots", _ALL["slots"], (*listing, facet, *edge)
+) -> list[tuple[str, tuple[str, str, str, int, int]]]:
+    """The reads that make up a span: which table, and what of it."""
+    return [
+        (piece.kind, (*listing, facet, piece.first, piece.end))
+        for listing in scope.listings
+        for piece in _pieces(span, open_day(connection, listing))
+    ]
+
+
+def _pieces(span: Span, first_open: int) -> Iterator[Piece]:
+    """A span's whole days that are summed up, and the half-hours before and after them."""
+    first, end = -(-span.first // SLOTS_A_DAY), min(span.end // SLOTS_A_DAY, first_open)
+    if first >= end:
+        yield Piece("slots", *span)
+        return
+    yield Piece("days", first, end)
+    for edge in (Span(span.first, first * SLOTS_A_DAY), Span(end * SLOTS_A_DAY, span.end)):
+        if edge.first < edge.end:
+            yield Piece("slots", *edge)
+
+
+def _joined(pieces: Iterable[Piece]) -> list[Piece]:
+    """Pieces in order, those that follow each other made one."""
+    found: list[Piece] = []
+    for piece in pieces:
+        if found and found[-1].kind == piece.kind and found[-1].end == piece.first:
+            piece = piece._replace(first=found.pop().first)
+        found.append(piece)
+    return found
 
 
 _MARKS = ", ".join("?" * TOGETHER)
 
 _ALL = {
     "days": """/* rollups.all_days */
-        select value, events, visitors
+        select day, value, events, visitors
         from rollup_days
         where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?""",
     "slots": """/* rollups.all_slots */
-        select value, events, visitors
+        select slot, value, events, visitors
         from rollup_slots
         where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?""",
 }
