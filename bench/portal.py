@@ -122,7 +122,7 @@ async def timed(settings: Settings, prefix: str) -> list[Figure]:
 
 
 async def bare_query(settings: Settings) -> float:
-    """Milliseconds of the least that a page of numbers asks: the sets of visitors of its days, over an open connection."""
+    """Milliseconds of the least that a page of numbers asks: the sets of visitors of its days, over an open reader."""
     async with await open_reader(settings.where, "log") as log:
         return await log.run(_bare)
 

@@ -12,11 +12,12 @@ from typing import Literal
 
 import msgspec
 
-from store import balance, destinations, runs
+from store import balance, destinations, log, runs
 from store.balance import Doors, Findings, Owed
 from store.database import Database, Engine, Server, Where, exists, open_reader
 from store.destinations import Destination
 from store.errors import ConfigError
+from store.rollups import following
 from store.runs import Run
 from store.secrets import Vault
 from store.settings import Settings
@@ -24,6 +25,7 @@ from store.settings import Settings
 Level = Literal["ok", "warn", "FAIL"]
 GROUND = ("databases", "server", "roles")  # without these no sum can be told
 CLOCK_MS = 60_000
+BEHIND_MS = 600_000  # of the rollups: until the portal is of little use
 RUN_MS = 2 * 3_600_000
 DAY_MS = 24 * 3_600_000
 FREE_BYTES = 64 * 1024 * 1024
@@ -90,7 +92,8 @@ async def diagnose(
         async with await open_reader(where, "registry") as registry_db, await open_reader(where, "log") as log_db:
             live = await destinations.active(registry_db)
             checks += [secret(settings, secret_from, live), *await _state(where, log_db, now)]
-            checks += [clock(await _newest(log_db), now), exporter(await _last_run(where), bool(live), now)]
+            checks += [clock(await _newest(log_db), now), rollups(await uncounted_since(log_db), now)]
+            checks += [exporter(await _last_run(where), bool(live), now)]
         findings = await balance.examine(where, hours)
         checks += [*balances(findings), oldest(findings.destinations, now, max_age_hours), verified(live)]
     healthy = not any(check.level == "FAIL" for check in checks)
@@ -184,6 +187,13 @@ def clock(newest: int | None, now: int) -> Check:
     return Check("ok", "clock", "clock: not behind the newest event")
 
 
+def rollups(since: int | None, now: int) -> Check:
+    """How far the rollups are behind the log: `since` when the oldest event that is not counted came in."""
+    if since is not None and now - since > BEHIND_MS:
+        return Check("warn", "rollups", f"rollups: {span(now - since)} behind; a collector keeps them up")
+    return Check("ok", "rollups", "rollups: up with the log")
+
+
 def exporter(last: Run | None, has_work: bool, now: int) -> Check:
     """When the exporter last ran."""
     if last is None:
@@ -247,6 +257,11 @@ def span(milliseconds: int) -> str:
 
 
 # --- looks
+
+
+async def uncounted_since(db: Database) -> int | None:
+    """When the oldest event came in that is not in the rollups; None: all are."""
+    return await following.oldest_waiting(db, (await following.standing(db)).seq, await log.settled(db))
 
 
 async def _newest(db: Database) -> int | None:

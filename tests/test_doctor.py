@@ -10,7 +10,7 @@ import pytest
 from shipping_cast import KEYS, NOON, OWNER, SECRET_KEY, STRANGER, Installation, an_event
 
 from store import doctor
-from store.doctor import Check, Diagnosis, Volume, clock, exporter, room
+from store.doctor import Check, Diagnosis, Volume, clock, exporter, rollups, room
 from store.errors import ConfigError, StoreUnavailable
 from store.runs import Run
 from store.settings import secret_origin
@@ -18,7 +18,19 @@ from store.settings import secret_origin
 pytestmark = pytest.mark.only("sqlite", "it looks into the files")
 
 HOUR = 3_600_000
-SOUND = ["settings", "modes", "databases", "databases", "databases", "secret", "disk", "clock", "exporter", "doors"]
+SOUND = [
+    "settings",
+    "modes",
+    "databases",
+    "databases",
+    "databases",
+    "secret",
+    "disk",
+    "clock",
+    "rollups",
+    "exporter",
+    "doors",
+]
 
 
 def diagnosed(installation: Installation, now: int = NOON + HOUR, **options: Any) -> Diagnosis:
@@ -183,6 +195,12 @@ def test_where_the_secret_key_comes_from(tmp_path: Path) -> None:
 )
 def test_how_long_the_disk_lasts(volume: Volume, level: doctor.Level, text: str) -> None:
     assert room(volume) == Check(level, "disk", text)
+
+
+def test_rollups_that_are_behind_are_told() -> None:
+    assert rollups(None, NOON) == rollups(NOON - 60_000, NOON) == Check("ok", "rollups", "rollups: up with the log")
+    late = Check("warn", "rollups", "rollups: 3 h behind; a collector keeps them up")
+    assert rollups(NOON - 3 * HOUR, NOON) == late
 
 
 def test_a_clock_that_went_back_is_a_failure() -> None:

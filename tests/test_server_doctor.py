@@ -34,6 +34,7 @@ STATE = [
     "partitions",
     "settled",
     "clock",
+    "rollups",
     "exporter",
     "doors",
     "balance",
