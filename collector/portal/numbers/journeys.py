@@ -82,7 +82,8 @@ def takeaway(paths: Paths, unit: str) -> str:
     total = paths.total
     if not total:
         return f"No {'installs' if paths.back else unit} in this time."
-    return _back_from(paths, total) if paths.back else _on_from(paths, total, unit)
+    text = _back_from(paths, total) if paths.back else _on_from(paths, total, unit)
+    return text[0].upper() + text[1:]
 
 
 def _on_from(paths: Paths, total: int, unit: str) -> str:
