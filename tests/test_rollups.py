@@ -259,10 +259,10 @@ def test_a_journey_is_followed_on_and_back(cast: Cast) -> None:
             return on, back, await reading.times(db, OWNER, "install", span)
 
     on, back, times = asyncio.run(read())
-    assert [(flow.link, flow.journeys, flow.visitors) for flow in on.links] == [
-        (Link(0, "", "page_view"), 2, 1),
-        (Link(1, "page_view", "tab_click:Reviews"), 1, 1),
-        (Link(2, "tab_click:Reviews", "install"), 1, 1),
+    assert [(flow.link, flow.n) for flow in on.links] == [
+        (Link(0, "", "page_view"), 2),
+        (Link(1, "page_view", "tab_click:Reviews"), 1),
+        (Link(2, "tab_click:Reviews", "install"), 1),
     ]
     assert [flow.link for flow in back.links] == [
         Link(0, "tab_click:Reviews", "install"),
@@ -270,6 +270,22 @@ def test_a_journey_is_followed_on_and_back(cast: Cast) -> None:
         Link(2, "", "page_view"),
     ]
     assert times == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_with_filters_the_visitors_of_links_are_counted_and_not_their_journeys(cast: Cast) -> None:
+    count(
+        cast.where, [happened(), happened("install"), happened(), happened(visitor="b", referrer="https://b.example/")]
+    )
+
+    async def read(*filters: tuple[str, str]) -> list[tuple[Link, int]]:
+        async with await open_reader(cast.where, "log") as db:
+            scope = Scope("owner", ("com.owner.charts",), filters)
+            return [(flow.link, flow.n) for flow in (await reading.flows(db, scope, Span(SLOT, SLOT + 1))).links]
+
+    first = Link(0, "", "page_view")
+    assert asyncio.run(read())[0] == (first, 3)
+    assert asyncio.run(read(("referrer", "")))[0] == (first, 1)
+    assert asyncio.run(read(("referrer", "b.example"))) == [(first, 1)]
 
 
 def test_a_visitor_is_found_by_each_id_and_never_by_another_partners(cast: Cast) -> None:

@@ -7,7 +7,7 @@ here looks at an event. A visitor is counted once for all listings of a partner.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,7 +22,9 @@ from store.rollups.sets import Visitors, union
 
 FUNNEL = ("page_view", "tab_click", "cta_click", "app_request", "install")
 MOST_ROWS = 100  # of a breakdown
-MOST_LINKS = 400
+MOST_LINKS = 400  # of journeys …
+MOST_FILTERED = 150  # … and of the visitors whom filters leave, which takes their sets
+WENT_ON = ("cta_click", "install")  # what a breakdown says of its visitors
 TOGETHER = 50
 
 
@@ -95,11 +97,10 @@ class Breakdown(msgspec.Struct, frozen=True):
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """How many journeys took a link (None with filters), and how many visitors."""
+    """How often a link was taken: `n` journeys, or with filters so many visitors."""
 
     link: Link
-    journeys: int | None
-    visitors: int
+    n: int
 
 
 class Flows(msgspec.Struct, frozen=True):
@@ -201,15 +202,12 @@ async def events_a_day(db: Database, first: int, end: int) -> list[tuple[str, st
 def _overview(connection: Connection, scope: Scope, bins: Sequence[Span]) -> Overview:
     whole = Span(bins[0].first, bins[-1].end)
     among = _filtered(connection, scope, whole)
-    by_name: dict[str, list[Visitors]] = defaultdict(list)
     shown = []
-    for sets in _by_bin(connection, scope, EVENT, bins):
-        joined = {name: union(found.stored) for name, found in sets.items()}
-        for name, visitors in joined.items():
-            by_name[name].append(visitors)
-        events = {name: found.events for name, found in sets.items()}
-        shown.append(_bin(joined.get("page_view", Visitors()), events, among))
-    totals = {name: Visitors.union(*by_name[name]) if name in by_name else Visitors() for name in NAMES}
+    for sets in _by_bin(connection, scope, EVENT, bins, of="page_view"):
+        viewers = union(sets["page_view"].stored) if "page_view" in sets else Visitors()
+        shown.append(_bin(viewers, {name: found.events for name, found in sets.items()}, among))
+    did = _sets(connection, scope, EVENT, whole)
+    totals = {name: union(did[name].stored) if name in did else Visitors() for name in NAMES}
     events = dict(sum((Counter(each.events) for each in shown if each.events), Counter()))
     suppressed = _sets(connection, scope, SUPPRESSED, whole)
     return Overview(
@@ -246,14 +244,13 @@ def _breakdown(connection: Connection, scope: Scope, facet: str, span: Span, mos
     counts = _counts(connection, scope, facet, span)
     chosen = [value for value, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:most]]
     sets = {value: _cut(union(found.stored), among) for value, found in _some(connection, scope, facet, span, chosen)}
-    did = _sets(connection, scope, EVENT, span)
-    doers = {name: union(did[name].stored) for name in ("cta_click", "install") if name in did}
+    doers = {name: union(sets.stored) for name, sets in _some(connection, scope, EVENT, span, WENT_ON)}
     rows = [
         Row(
             value,
             len(visitors),
             counts[value] if among is None else None,
-            {name: visitors.intersection_cardinality(doers.get(name, Visitors())) for name in ("cta_click", "install")},
+            {name: visitors.intersection_cardinality(doers.get(name, Visitors())) for name in WENT_ON},
         )
         for value, visitors in sets.items()
         if visitors
@@ -275,13 +272,14 @@ def _flows(connection: Connection, scope: Scope, span: Span, facet: str, places:
     counts = _counts(connection, scope, facet, span)
     links = {value: link_of(value) for value in counts if value != REST}
     near = sorted((value for value, link in links.items() if link.place < places), key=lambda v: (-counts[v], v))
-    found = []
-    for value, sets in _some(connection, scope, facet, span, near[:MOST_LINKS]):
-        visitors = len(_cut(union(sets.stored), among))
-        if visitors:
-            found.append(Flow(links[value], counts[value] if among is None else None, visitors))
-    found.sort(key=lambda flow: (-flow.visitors, flow.link))
-    left_out = near[MOST_LINKS:]
+    most = MOST_LINKS if among is None else MOST_FILTERED
+    taken = {value: counts[value] for value in near[:most]}
+    if among is not None:
+        some = _some(connection, scope, facet, span, near[:most])
+        taken = {value: len(union(sets.stored) & among) for value, sets in some}
+    found = [Flow(links[value], n) for value, n in taken.items() if n]
+    found.sort(key=lambda flow: (-flow.n, flow.link))
+    left_out = near[most:]
     return Flows(found, len(left_out), sum(counts[value] for value in left_out) + counts[REST])
 
 
@@ -353,14 +351,17 @@ def _sets(connection: Connection, scope: Scope, facet: str, span: Span) -> dict[
     return _by_bin(connection, scope, facet, [span])[0]
 
 
-def _by_bin(connection: Connection, scope: Scope, facet: str, bins: Sequence[Span]) -> list[dict[str, Sets]]:
-    """The same of each bin; what follows each other is read at once."""
+def _by_bin(
+    connection: Connection, scope: Scope, facet: str, bins: Sequence[Span], of: str = ""
+) -> list[dict[str, Sets]]:
+    """The same of each bin; what follows each other is read at once. The sets are of all values, or of one."""
     found: list[dict[str, Sets]] = [{} for _ in bins]
     starts = [span.first for span in bins]
     for listing in scope.listings:
         first_open = open_day(connection, listing)
         for piece in _joined(sorted(piece for span in bins for piece in _pieces(span, first_open))):
-            for at, *row in connection.execute(_ALL[piece.kind], (*listing, facet, piece.first, piece.end)).fetchall():
+            values = (of, of, *listing, facet, piece.first, piece.end)
+            for at, *row in connection.execute(_ALL[piece.kind], values).fetchall():
                 slot = at * SLOTS_A_DAY if piece.kind == "days" else at
                 _gather(found[bisect_right(starts, slot) - 1], *row)
     return found
@@ -389,12 +390,12 @@ def _counts(connection: Connection, scope: Scope, facet: str, span: Span) -> Cou
     return counts
 
 
-def _gather(found: dict[str, Sets], value: str, events: int, data: bytes) -> None:
+def _gather(found: dict[str, Sets], value: str, events: int, data: bytes | None) -> None:
     there = found.get(value)
     if there is None:
-        found[value] = Sets(events, [data])
-    else:
-        there.events += events
+        there = found[value] = Sets(0, [])
+    there.events += events
+    if data is not None:
         there.stored.append(data)
 
 
@@ -435,11 +436,11 @@ _MARKS = ", ".join("?" * TOGETHER)
 
 _ALL = {
     "days": """/* rollups.all_days */
-        select day, value, events, visitors
+        select day, value, events, case when ? = '' or value = ? then visitors end
         from rollup_days
         where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?""",
     "slots": """/* rollups.all_slots */
-        select slot, value, events, visitors
+        select slot, value, events, case when ? = '' or value = ? then visitors end
         from rollup_slots
         where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?""",
 }

@@ -57,20 +57,16 @@ class Paths(msgspec.Struct, frozen=True):
 def onward(flows: Iterable[Flow], columns: int, kept: int = KEPT) -> Paths:
     """From the first step on. The links reach one place further than the columns, so that the last tell who ended;
     past MOST_STEPS nobody is followed."""
-    strands = [Strand(flow.link.place, flow.link.from_step, flow.link.to_step, _count(flow)) for flow in flows]
+    strands = [Strand(flow.link.place, flow.link.from_step, flow.link.to_step, flow.n) for flow in flows]
     return _folded([*strands, *_ends(strands)], columns, kept, back=False)
 
 
 def backward(flows: Iterable[Flow], columns: int, kept: int = KEPT) -> Paths:
     """Back from the installs, the first column."""
-    strands = [Strand(flow.link.place + 1, flow.link.to_step, flow.link.from_step, _count(flow)) for flow in flows]
+    strands = [Strand(flow.link.place + 1, flow.link.to_step, flow.link.from_step, flow.n) for flow in flows]
     installs = sum(strand.weight for strand in strands if strand.column == 1)
     first = [Strand(0, START, strand.near, installs) for strand in strands if strand.column == 1][:1]
     return _folded([*first, *strands], columns, kept, back=True)
-
-
-def _count(flow: Flow) -> int:
-    return flow.visitors if flow.journeys is None else flow.journeys
 
 
 def _ends(strands: Sequence[Strand]) -> list[Strand]:
