@@ -218,6 +218,26 @@ def test_values_beyond_the_most_that_are_kept_apart_count_as_the_rest(
     ]
 
 
+def test_an_address_of_parameters_without_end_counts_under_few_of_them(cast: Cast) -> None:
+    query = {f"p{n}": "x" for n in range(2_000)} | {"utm_source": "news"}
+    count(cast.where, [happened(query=query)])
+    assert cast.rows("select count(*) from rollup_slots where facet = 'query'") == [(facets.MOST_PARAMETERS,)]
+    assert broken_down(cast.where, "utm_source").rows == [Row("news", 1, 1, {"cta_click": 0, "install": 0})]
+
+
+def test_an_event_counts_once_under_the_rest(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facets, "MOST_VALUES", 1)
+    count(cast.where, [happened(query={"a": "1", "b": "2", "c": "3"})])
+    none = {"cta_click": 0, "install": 0}
+    assert broken_down(cast.where, "query").rows == [Row("a=1", 1, 1, none), Row("…", 1, 1, none)]
+
+
+def test_a_facet_that_never_had_another_value_than_the_rests_is_summed_by_the_day(cast: Cast) -> None:
+    count(cast.where, [happened("tab_click", at=NOW - DAY_MS, label="…"), happened()])
+    assert cast.rows("select value, events from rollup_days where facet = 'tab'") == [("…", 1)]
+    assert checked(cast).differences == []
+
+
 def test_a_breakdown_says_how_many_went_on(cast: Cast) -> None:
     count(
         cast.where,
