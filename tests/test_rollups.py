@@ -22,7 +22,7 @@ from store.event import Details, NewRow
 from store.rollups import counting, facets, following, reading
 from store.rollups.checking import Checked, check
 from store.rollups.counting import SLOT_MS
-from store.rollups.journeys import Link
+from store.rollups.journeys import Link, step_of, value_of
 from store.rollups.reading import Breakdown, Overview, Row, Scope, Span, Step
 from store.rollups.rebuilding import rebuild
 
@@ -236,6 +236,26 @@ def test_a_facet_that_never_had_another_value_than_the_rests_is_summed_by_the_da
     count(cast.where, [happened("tab_click", at=NOW - DAY_MS, label="…"), happened()])
     assert cast.rows("select value, events from rollup_days where facet = 'tab'") == [("…", 1)]
     assert checked(cast).differences == []
+
+
+anything = some.text(max_size=300)
+
+
+@given(
+    told=some.builds(
+        facets.Told,
+        query=some.none() | some.dictionaries(anything | some.sampled_from(facets.UTM), anything, max_size=30),
+        referrer=some.none() | anything | anything.map("https://{}".format),
+        label=some.none() | anything,
+        target=some.none() | anything,
+    ),
+    name=some.sampled_from(facets.NAMES),
+)
+def test_whatever_an_event_says_can_be_counted(told: facets.Told, name: str) -> None:
+    event = facets.Counted(1, "com.owner.charts", "owner", name, NOW, NOW, "a" * 40, None, None, None, told)
+    found = facets.facets(event)
+    said = [value for _, value in found] + [value_of(Link(1, step_of(name, value), "…")) for _, value in found]
+    assert not [value for value in said if "\0" in value or len(value.encode()) > 1_000]
 
 
 def test_a_breakdown_says_how_many_went_on(cast: Cast) -> None:
