@@ -1,4 +1,4 @@
-"""The task that keeps the rollups up: what is too much for one step is counted in several, and it outlives what fails."""
+"""The task that keeps the rollups up: what is too much for one step is counted in several."""
 
 import asyncio
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def rolled_until(cast: Cast, condition: Callable[[int], bool]) -> None:
 
 async def _until(reader: Database, condition: Callable[[int], bool]) -> None:
     async with asyncio.timeout(30):
-        while not condition((await standing(reader)).seq):
+        while not condition((await standing(reader)).seq):  # noqa: ASYNC110 - the roller sets no event
             await asyncio.sleep(0.001)
 
 
