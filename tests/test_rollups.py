@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from conftest import Cast
 from engines import look
@@ -360,6 +361,22 @@ def test_a_count_that_fails_leaves_nothing(cast: Cast, monkeypatch: pytest.Monke
     assert rolled(cast.where) == {}
     assert count(cast.where) == 1
     assert len(rolled(cast.where)) == 3
+
+
+@pytest.mark.only("postgresql", "of SQLite's transactions none is given up for another")
+def test_a_count_that_the_server_has_run_again_knows_no_value_that_was_undone(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up, write = [psycopg.errors.DeadlockDetected()], counting._write
+
+    def given_up_once(*told: Any) -> None:
+        if given_up:
+            raise given_up.pop()
+        write(*told)
+
+    monkeypatch.setattr(counting, "_write", given_up_once)
+    assert count(cast.where, [happened("tab_click", label="Reviews")]) == 1
+    assert cast.rows("select value from rollup_values where facet = 'tab'") == [("Reviews",)]
 
 
 # --- again, and checked

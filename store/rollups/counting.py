@@ -54,15 +54,23 @@ def count(connection: Connection, turn: Turn, events: Sequence[Counted], known: 
     what an earlier call of the same process left there. False: it was another's turn, and nothing was done."""
     if not take_turn(connection, turn):
         return False
+    try:
+        _count(connection, events, known)
+    except BaseException:
+        known.clear()  # of what is undone nothing is known, when it is run again
+        raise
+    newest = events[-1].received_at if events else 0
+    connection.execute(_MOVE_ON, (up_to, newest))
+    return True
+
+
+def _count(connection: Connection, events: Sequence[Counted], known: Known) -> None:
     numbers = _numbered(connection, [(event.partner_key, event.anonymous_id) for event in events if _is_shown(event)])
     _learn(connection, known, {(event.app_key, event.partner_key) for event in events})
     sums = _summed(connection, events, numbers, known)
     _write(connection, sums)
     _note_events(connection, events, numbers)
     _close_days(connection, events)
-    newest = events[-1].received_at if events else 0
-    connection.execute(_MOVE_ON, (up_to, newest))
-    return True
 
 
 def _is_shown(event: Counted) -> bool:
