@@ -27,6 +27,7 @@ from store.rollups.counting import SLOT_MS
 from store.rollups.journeys import Link, step_of, value_of
 from store.rollups.reading import Breakdown, Overview, Row, Scope, Span, Step
 from store.rollups.rebuilding import rebuild
+from store.rollups.sets import NOBODY
 
 DAY_MS = 86_400_000
 SLOT = NOW // SLOT_MS
@@ -426,6 +427,18 @@ def test_a_rebuild_takes_little_away_at_once(cast: Cast, monkeypatch: pytest.Mon
     assert all(before - after <= 3 * len(TABLES) for before, after in pairwise(left))
     assert rolled(cast.where) == true
     assert checked(cast).differences == []
+
+
+@pytest.mark.only("sqlite", "a server's purge goes by partitions")
+def test_what_was_removed_of_one_app_is_no_difference_in_another_of_the_partner(cast: Cast) -> None:
+    """Who comes next has a greater number than in a count without those who are gone."""
+    count(cast.where, [happened(visitor="a", at=NOW - 100 * DAY_MS), happened(visitor="b", app="com.owner.boards")])
+    asyncio.run(purging.purge(cast.settings(retention_days=90), NOW, 5))
+    assert checked(cast) == Checked(1, 2, [])
+    look(cast.where, "log", f"update rollup_slots set visitors = x'{NOBODY.hex()}' where facet = 'referrer'")
+    assert [(d.app_key, d.what, d.rollups, d.events) for d in checked(cast).differences] == [
+        ("com.owner.boards", "referrer", "1 events, 0 visitors", "1 events, 1 visitors"),
+    ]
 
 
 @pytest.mark.only("sqlite", "a server's purge goes by partitions")
