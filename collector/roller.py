@@ -1,7 +1,8 @@
 """The task that keeps the rollups up with the event log: the collector alone may write there.
 
-It counts between the commits of what comes in, and rests after each step that one of them could have waited for. Of
-several collectors on one server one counts, until it ends.
+It counts between the commits of what comes in, and rests after each step that one of them could have waited for. A step
+that fails may have been too long for a server's patience: the next is shorter. Of several collectors on one server one
+counts, until it ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from store.rollups.following import RUN, Follower
 LOOK_SECONDS = 1.0
 RUN_BESIDE = 200  # events of a step that what comes in may have to wait for …
 REST_SHARE = 1.0  # … and how long it rests then, as a share of the step's time
+SHORTER = 8  # as a part of what failed; what succeeds is doubled
 
 
 class Roller:
@@ -36,18 +38,19 @@ class Roller:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
-        failing, most = False, RUN
+        failing, fits, beside = False, RUN, False
         while True:
             began, committed = time.monotonic(), self._writer.committed
+            most = min(fits, RUN_BESIDE if beside else RUN)
             try:
                 counted = await self._follower.step(time.time_ns() // 1_000_000, most)
-                failing = False
+                failing, fits = failing and counted == most, min(fits * 2, RUN)
             except Exception as error:  # whatever it is, this task must live: the next look tries again
-                counted = 0
+                counted, fits = 0, max(most // SHORTER, 1)
                 if not failing:
                     journal.note("the rollups cannot be kept up", "error", **journal.failure(error))
                 failing = True
             took = time.monotonic() - began
+            waited = self._writer.committed > committed
+            await asyncio.sleep(LOOK_SECONDS if counted < most else took * REST_SHARE if waited else 0)
             beside = self._writer.committed > committed
-            await asyncio.sleep(LOOK_SECONDS if counted < most else took * REST_SHARE if beside else 0)
-            most = RUN_BESIDE if beside or self._writer.committed > committed else RUN

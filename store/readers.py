@@ -19,6 +19,7 @@ from store.errors import StoreUnavailable, Unavailable
 
 MOST = 4  # who read at once, each with at most one reader of a kind; others wait for their turn …
 WAIT_SECONDS = 5.0  # … so long
+USE_SECONDS = 20.0  # for all that one of them reads: nobody makes the others wait for longer
 IDLE_SECONDS = 60.0  # that a reader is kept for nobody
 
 
@@ -33,10 +34,16 @@ class Readers:
     """Of one store, for one event loop. A kind is a file of SQLite's; on a server, whether partners are walled off."""
 
     def __init__(
-        self, where: Where, most: int = MOST, wait_seconds: float = WAIT_SECONDS, idle_seconds: float = IDLE_SECONDS
+        self,
+        where: Where,
+        most: int = MOST,
+        wait_seconds: float = WAIT_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+        use_seconds: float = USE_SECONDS,
     ) -> None:
         self._where = where
         self._wait_seconds = wait_seconds
+        self._use_seconds = use_seconds
         self._idle_seconds = idle_seconds
         self._turns = asyncio.Semaphore(most)
         self._idle: dict[str, list[Idle]] = {}  # the one that was used last comes last
@@ -70,24 +77,27 @@ class Readers:
         """A reader for each nature, on a server one for all; none for a ledger that nobody began yet.
 
         With `partner_key`, a server shows nothing of other partners. Raises StoreUnavailable when a database cannot be
-        read, Unavailable when too many others read for too long.
+        read, Unavailable when too many others read for too long, or this one does.
         """
-        await self._turn()
         kinds = {
             nature: self._kind(nature, partner_key)
             for nature in natures
             if nature != "ledger" or exists(self._where, nature)
         }
+        await self._turn()
         lent: dict[str, Database] = {}
-        whole = False
+        whole, limit = False, asyncio.timeout(self._use_seconds)
         taking = self._later(self._take_all(list(dict.fromkeys(kinds.values())), partner_key, lent))
         try:
             await asyncio.shield(taking)  # to open one has its end, and must not be left half done
-            yield {nature: lent[kind] for nature, kind in kinds.items()}
+            async with limit:
+                yield {nature: lent[kind] for nature, kind in kinds.items()}
             whole = True
         except StoreUnavailable:
             raise
         except Exception:
+            if limit.expired():
+                raise Unavailable(f"not read within {self._use_seconds:g} s") from None
             whole = True  # the page's own: what the reader was asked has ended, or ends before it is lent again
             raise
         finally:

@@ -411,6 +411,17 @@ def test_an_answer_is_for_nobody_else_to_keep(program: Program) -> None:
         assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-store", "nosniff")
 
 
+def test_who_waits_for_a_turn_in_vain_is_told_to_come_back(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.doors.read.AT_ONCE", 0)
+    monkeypatch.setattr("collector.doors.read.WAIT_SECONDS", 0.01, raising=False)
+    program = Program(installation)
+    answer = program.ask(f"/apps/{OWNER}/events", program.token())
+    program.close()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
 def test_when_a_token_was_used_is_kept(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(directory, "USED_SECONDS", 0.0)
     began = time.time_ns() // 1_000_000

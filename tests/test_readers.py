@@ -189,6 +189,17 @@ def test_those_who_come_when_all_readers_are_lent_wait_so_long_and_no_longer(whe
     working(where, work, most=1, wait_seconds=0.2)
 
 
+def test_who_reads_for_too_long_is_cut_off_for_those_who_wait(where: Where) -> None:
+    async def work(readers: Readers) -> None:
+        with pytest.raises(Unavailable, match="not read within"):
+            async with readers.lend("registry") as lent:
+                await lent["registry"].value(ENDLESS)
+        async with readers.lend("registry") as lent:
+            assert await lent["registry"].value(PARTNERS) == 0
+
+    working(where, work, most=1, use_seconds=0.2)
+
+
 def test_a_page_for_which_no_reader_is_free_asks_to_come_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collector.portal.frame.Readers", partial(Readers, most=0, wait_seconds=0.01))
     with opened(house) as browser:

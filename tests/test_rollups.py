@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from conftest import Cast
 from engines import look
@@ -22,13 +24,15 @@ from store.event import Details, NewRow
 from store.rollups import counting, facets, following, reading
 from store.rollups.checking import Checked, check
 from store.rollups.counting import SLOT_MS
-from store.rollups.journeys import Link
+from store.rollups.journeys import Link, step_of, value_of
 from store.rollups.reading import Breakdown, Overview, Row, Scope, Span, Step
 from store.rollups.rebuilding import rebuild
+from store.rollups.sets import NOBODY
 
 DAY_MS = 86_400_000
 SLOT = NOW // SLOT_MS
 OWNER = Scope("owner", ("com.owner.charts",))
+TABLES = [f"rollup_{name}" for name in "slots days values apps journeys events names visitors".split()]
 
 
 def rolled(where: Where, table: str = "rollup_slots", time: str = "slot") -> Counts:
@@ -76,8 +80,7 @@ def fresh(cast: Cast) -> Where:
 
 def emptied(where: Where) -> None:
     """As before the first event."""
-    tables = ["slots", "days", "values", "apps", "journeys", "events", "names", "visitors"]
-    for table in [f"rollup_{name}" for name in tables] + ["events", "door_tallies", "message_ids"]:
+    for table in [*TABLES, "events", "door_tallies", "message_ids"]:
         if table != "message_ids" or not isinstance(where, Path):
             look(where, "log", f"delete from {table}")
     look(where, "log", "update rollups set seq = 0, received_at = 0, taken_until = 0")
@@ -218,6 +221,46 @@ def test_values_beyond_the_most_that_are_kept_apart_count_as_the_rest(
     ]
 
 
+def test_an_address_of_parameters_without_end_counts_under_few_of_them(cast: Cast) -> None:
+    query = {f"p{n}": "x" for n in range(2_000)} | {"utm_source": "news"}
+    count(cast.where, [happened(query=query)])
+    assert cast.rows("select count(*) from rollup_slots where facet = 'query'") == [(facets.MOST_PARAMETERS,)]
+    assert broken_down(cast.where, "utm_source").rows == [Row("news", 1, 1, {"cta_click": 0, "install": 0})]
+
+
+def test_an_event_counts_once_under_the_rest(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facets, "MOST_VALUES", 1)
+    count(cast.where, [happened(query={"a": "1", "b": "2", "c": "3"})])
+    none = {"cta_click": 0, "install": 0}
+    assert broken_down(cast.where, "query").rows == [Row("a=1", 1, 1, none), Row("…", 1, 1, none)]
+
+
+def test_a_facet_that_never_had_another_value_than_the_rests_is_summed_by_the_day(cast: Cast) -> None:
+    count(cast.where, [happened("tab_click", at=NOW - DAY_MS, label="…"), happened()])
+    assert cast.rows("select value, events from rollup_days where facet = 'tab'") == [("…", 1)]
+    assert checked(cast).differences == []
+
+
+anything = some.text(max_size=300)
+
+
+@given(
+    told=some.builds(
+        facets.Told,
+        query=some.none() | some.dictionaries(anything | some.sampled_from(facets.UTM), anything, max_size=30),
+        referrer=some.none() | anything | anything.map("https://{}".format),
+        label=some.none() | anything,
+        target=some.none() | anything,
+    ),
+    name=some.sampled_from(facets.NAMES),
+)
+def test_whatever_an_event_says_can_be_counted(told: facets.Told, name: str) -> None:
+    event = facets.Counted(1, "com.owner.charts", "owner", name, NOW, NOW, "a" * 40, None, None, None, told)
+    found = facets.facets(event)
+    said = [value for _, value in found] + [value_of(Link(1, step_of(name, value), "…")) for _, value in found]
+    assert not [value for value in said if "\0" in value or len(value.encode()) > 1_000]
+
+
 def test_a_breakdown_says_how_many_went_on(cast: Cast) -> None:
     count(
         cast.where,
@@ -337,6 +380,22 @@ def test_a_count_that_fails_leaves_nothing(cast: Cast, monkeypatch: pytest.Monke
     assert len(rolled(cast.where)) == 3
 
 
+@pytest.mark.only("postgresql", "of SQLite's transactions none is given up for another")
+def test_a_count_that_the_server_has_run_again_knows_no_value_that_was_undone(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up, write = [psycopg.errors.DeadlockDetected()], counting._write
+
+    def given_up_once(*told: Any) -> None:
+        if given_up:
+            raise given_up.pop()
+        write(*told)
+
+    monkeypatch.setattr(counting, "_write", given_up_once)
+    assert count(cast.where, [happened("tab_click", label="Reviews")]) == 1
+    assert cast.rows("select value from rollup_values where facet = 'tab'") == [("Reviews",)]
+
+
 # --- again, and checked
 
 
@@ -367,6 +426,35 @@ def test_a_rebuild_makes_them_true_again(cast: Cast) -> None:
     assert asyncio.run(rebuild(cast.where, "test", 30, False, lambda *_: None)) == 3
     assert rolled(cast.where) == before
     assert checked(cast).differences == []
+
+
+def test_a_rebuild_takes_little_away_at_once(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server is not waited for for longer than seconds, and senders wait while a file is written."""
+    monkeypatch.setattr(following, "EMPTIED", 3)
+    monkeypatch.setattr(following, "RUN", 1)
+    count(cast.where, [happened(visitor=visitor, at=NOW - DAY_MS) for visitor in "abc"] + [happened()])
+    true, left = rolled(cast.where), []
+
+    def rows(*_: int) -> None:
+        left.append(sum(cast.rows(f"select count(*) from {table}")[0][0] for table in TABLES))
+
+    rows()
+    assert asyncio.run(rebuild(cast.where, "test", 30, False, rows)) == 4
+    assert all(before - after <= 3 * len(TABLES) for before, after in pairwise(left))
+    assert rolled(cast.where) == true
+    assert checked(cast).differences == []
+
+
+@pytest.mark.only("sqlite", "a server's purge goes by partitions")
+def test_what_was_removed_of_one_app_is_no_difference_in_another_of_the_partner(cast: Cast) -> None:
+    """Who comes next has a greater number than in a count without those who are gone."""
+    count(cast.where, [happened(visitor="a", at=NOW - 100 * DAY_MS), happened(visitor="b", app="com.owner.boards")])
+    asyncio.run(purging.purge(cast.settings(retention_days=90), NOW, 5))
+    assert checked(cast) == Checked(1, 2, [])
+    look(cast.where, "log", f"update rollup_slots set visitors = x'{NOBODY.hex()}' where facet = 'referrer'")
+    assert [(d.app_key, d.what, d.rollups, d.events) for d in checked(cast).differences] == [
+        ("com.owner.boards", "referrer", "1 events, 0 visitors", "1 events, 1 visitors"),
+    ]
 
 
 @pytest.mark.only("sqlite", "a server's purge goes by partitions")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -33,7 +34,8 @@ STATUS = {
     "unknown_page": 404,
     "not_found": 404,
 }
-AT_ONCE = 2  # requests that read the store at the same time; the others wait, and leave people their readers
+AT_ONCE = 2  # requests that read the store at the same time; the others wait, and leave people their readers …
+WAIT_SECONDS = 5.0  # … for so long
 MOST_FIELDS = 50
 
 
@@ -62,7 +64,20 @@ class Callers:
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
         self.pace = Pace()
-        self.reading = asyncio.Semaphore(AT_ONCE)
+        self._reading = asyncio.Semaphore(AT_ONCE)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """One's turn to read the store. Raises Unavailable when it does not come."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._reading.acquire()
+        except TimeoutError:
+            raise Unavailable("too many read at once") from None
+        try:
+            yield
+        finally:
+            self._reading.release()
 
     async def own_app(self, question: Question) -> App:
         """The app in the path. Raises Refused when there is none, or none that the token may read."""
@@ -87,7 +102,7 @@ class ReadDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             question = await self._question(scope, time.monotonic())
-            async with self._callers.reading:
+            async with self._callers.turn():
                 body = msgspec.json.encode(await self._answer(question))
         except Refused as refused:
             status = STATUS[refused.reason]

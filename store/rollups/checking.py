@@ -1,8 +1,9 @@
 """Whether the rollups say what the events say: everything is counted once more, beside them, and compared.
 
-The second count is made in a database of its own in a directory for scratch, so that memory stays small for any log. Of
-an app whose older events were removed, what those counted for is there and cannot be counted again: of it are compared
-the numbers of events, where all of them are still in the log.
+The second count is made in a database of its own in a directory for scratch, so that memory stays small for any log.
+What removed events of an app counted for is there and cannot be counted again: the app is compared from when on all
+events are in the log. Where visitors of a partner were forgotten, the others have smaller numbers in the second count:
+how many they are is compared, not who.
 """
 
 from __future__ import annotations
@@ -55,9 +56,11 @@ async def check(where: Where, scratch: Path, now: int, tell: Callable[[int, int]
         up_to = (await standing(there)).seq
         events = await _count(there, again, up_to, now, tell)
         differences = []
-        for listing in await _listings(there, again):
-            known_from = await there.run(_known_from, listing[0])
-            async for difference in _compared(there, again, listing, known_from):
+        listings = await _listings(there, again)
+        known = {listing: await there.run(_known_from, listing[0]) for listing in listings}
+        forgetful = {partner_key for (_, partner_key), known_from in known.items() if known_from is not None}
+        for listing, known_from in known.items():
+            async for difference in _compared(there, again, listing, known_from, listing[1] not in forgetful):
                 differences.append(difference)
                 if len(differences) == most:
                     return Checked(events, up_to, differences)
@@ -87,7 +90,7 @@ def _known_from(connection: Connection, app_key: str) -> int | None:
 
 
 async def _compared(
-    there: Database, again: Database, listing: Listing, known_from: int | None
+    there: Database, again: Database, listing: Listing, known_from: int | None, by_number: bool
 ) -> AsyncIterator[Difference]:
     for facet in FACETS:
         if known_from is not None and facet in OF_JOURNEYS:
@@ -98,10 +101,10 @@ async def _compared(
         for slot in range(begin // SLOTS_A_DAY * SLOTS_A_DAY, max(first[1], end[1]) + 1, WINDOW_SLOTS):
             window = (*place, max(slot, begin), slot + WINDOW_SLOTS)
             ours = await there.run(_slots, window)
-            for found in _differences(listing, facet, SLOT_MS, ours, await again.run(_slots, window), known_from):
+            for found in _differences(listing, facet, SLOT_MS, ours, await again.run(_slots, window), by_number):
                 yield found
             summed, days = await there.run(_days, (*place, slot, slot + WINDOW_SLOTS))
-            for found in _differences(listing, f"{facet} by the day", SLOT_MS * SLOTS_A_DAY, days, summed, None):
+            for found in _differences(listing, f"{facet} by the day", SLOT_MS * SLOTS_A_DAY, days, summed, True):
                 yield found
 
 
@@ -131,18 +134,13 @@ def _days(connection: Connection, window: tuple[str, str, str, int, int]) -> tup
 
 
 def _differences(
-    listing: Listing, facet: str, unit: int, ours: Told, theirs: Told, known_from: int | None
+    listing: Listing, facet: str, unit: int, ours: Told, theirs: Told, by_number: bool
 ) -> Iterator[Difference]:
     for place in sorted(ours.keys() | theirs.keys()):
-        said, true = (_said(side.get(place), known_from) for side in (ours, theirs))
-        if said != true:
-            yield Difference(listing[0], f"{facet} {place[1]}".strip(), place[0] * unit, _words(said), _words(true))
-
-
-def _said(told: tuple[int, bytes] | None, known_from: int | None) -> tuple[int, bytes]:
-    """What is compared: visitors have other numbers where some were forgotten."""
-    events, data = told or (0, NOBODY)
-    return events, data if known_from is None else NOBODY
+        said, true = ours.get(place, (0, NOBODY)), theirs.get(place, (0, NOBODY))
+        words = _words(said), _words(true)
+        if (said != true) if by_number else (words[0] != words[1]):
+            yield Difference(listing[0], f"{facet} {place[1]}".strip(), place[0] * unit, *words)
 
 
 def _words(told: tuple[int, bytes]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from store.database import Connection
-from store.rollups.facets import CTA, REST, TAB, Counted, facets, label, most_values
+from store.rollups.facets import CTA, FACETS, REST, TAB, Counted, facets, label, most_values
 from store.rollups.journeys import Journey, advance, step_of
 from store.rollups.sets import NOBODY, stored, union
 
@@ -25,7 +25,7 @@ MOST_APPS_KNOWN = 500
 
 Listing = tuple[str, str]  # an app's key, and the partner's whose it was
 Place = tuple[str, str, str, int]  # a listing, a facet, and a slot or a day
-Known = dict[Listing, set[tuple[str, str]]]  # the values of each facet
+Known = dict[Listing, dict[str, set[str]]]  # the values of each facet
 
 
 class Turn(NamedTuple):
@@ -54,15 +54,23 @@ def count(connection: Connection, turn: Turn, events: Sequence[Counted], known: 
     what an earlier call of the same process left there. False: it was another's turn, and nothing was done."""
     if not take_turn(connection, turn):
         return False
+    try:
+        _count(connection, events, known)
+    except BaseException:
+        known.clear()  # of what is undone nothing is known, when it is run again
+        raise
+    newest = events[-1].received_at if events else 0
+    connection.execute(_MOVE_ON, (up_to, newest))
+    return True
+
+
+def _count(connection: Connection, events: Sequence[Counted], known: Known) -> None:
     numbers = _numbered(connection, [(event.partner_key, event.anonymous_id) for event in events if _is_shown(event)])
     _learn(connection, known, {(event.app_key, event.partner_key) for event in events})
     sums = _summed(connection, events, numbers, known)
     _write(connection, sums)
     _note_events(connection, events, numbers)
     _close_days(connection, events)
-    newest = events[-1].received_at if events else 0
-    connection.execute(_MOVE_ON, (up_to, newest))
-    return True
 
 
 def _is_shown(event: Counted) -> bool:
@@ -112,16 +120,19 @@ def _learn(connection: Connection, known: Known, listings: set[Listing]) -> None
     if len(known) > MOST_APPS_KNOWN:
         known.clear()
     for listing in listings - known.keys():
-        known[listing] = set(connection.execute(_VALUES, listing).fetchall())
+        of_facet: dict[str, set[str]] = defaultdict(set)
+        for facet, value in connection.execute(_VALUES, listing).fetchall():
+            of_facet[facet].add(value)
+        known[listing] = of_facet
 
 
-def _kept_apart(known: set[tuple[str, str]], facet: str, value: str, new: list[tuple[str, str]]) -> str:
+def _kept_apart(known: dict[str, set[str]], facet: str, value: str, new: list[tuple[str, str]]) -> str:
     """The value itself, or REST when the facet has too many already."""
-    if (facet, value) in known or value == REST:
+    if value in known[facet] or value == REST:
         return value
-    if sum(1 for each, _ in known if each == facet) >= most_values(facet):
+    if len(known[facet]) >= most_values(facet):
         return REST
-    known.add((facet, value))
+    known[facet].add(value)
     new.append((facet, value))
     return value
 
@@ -136,10 +147,8 @@ def _summed(
     for event in events:
         listing = event.app_key, event.partner_key
         number = numbers.get((event.partner_key, event.anonymous_id)) if _is_shown(event) else None
-        counted = [
-            (facet, _kept_apart(known[listing], facet, value, new[listing]), event.occurred_at)
-            for facet, value in facets(event)
-        ]
+        apart = [(facet, _kept_apart(known[listing], facet, value, new[listing])) for facet, value in facets(event)]
+        counted = [(facet, value, event.occurred_at) for facet, value in dict.fromkeys(apart)]  # the rest once, too
         if number is not None:
             said = next((value for facet, value, _ in counted if facet in (TAB, CTA)), label(event.told))
             step = step_of(event.name, said)
@@ -240,7 +249,7 @@ def _close_days(connection: Connection, events: Iterable[Counted]) -> None:
     for listing, today in newest.items():
         first = open_day(connection, listing)
         if first < today:
-            for facet in sorted({facet for (facet,) in connection.execute(_FACETS, listing).fetchall()}):
+            for facet in FACETS:
                 _close(connection, (*listing, facet), first, today)
             connection.execute(_SET_OPEN_DAY, (*listing, today))
 
@@ -359,11 +368,6 @@ _SET_OPEN_DAY = """/* rollups.set_open_day */
     values (?, ?, ?)
     on conflict (app_key, partner_key) do update
     set open_day = excluded.open_day"""
-
-_FACETS = """/* rollups.facets */
-    select distinct facet
-    from rollup_values
-    where app_key = ? and partner_key = ?"""
 
 _SLOTS = """/* rollups.slots */
     select slot, value, events, visitors

@@ -1,7 +1,7 @@
 """What one event counts under: pairs of a facet and a value, told from the event alone.
 
-A value is a stranger's text and there is no end of them, so that it is cut, and so many of one facet are kept apart
-and no more (store/rollups/counting.py); what only tells one click from another is left out.
+A value is a stranger's text and there is no end of them, so that it is cut, so many are taken of one event, and so many
+of one facet are kept apart and no more (store/rollups/counting.py); what only tells one click from another is left out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ FACETS = (EVENT, *FILTERS, SUPPRESSED, NEXT, BEFORE, TIME)
 REST = "…"  # the value of all that is not kept apart
 MOST_CHARACTERS = 100
 MOST_VALUES = 300
+MOST_PARAMETERS = 20  # of a page's address, beside the campaign's
 MOST_LINKS = 3_000  # of journeys
 # Set anew with every click by those who sell it.
 CLICK_IDS = frozenset(
@@ -70,8 +71,9 @@ def facets(event: Counted) -> list[tuple[str, str]]:
         found.append((REFERRER, host(event.told.referrer)))
         if event.partner_anonymous_id is not None:
             found.append((LINKED, "yes"))
-        for name, value in (event.told.query or {}).items():
-            found += parameter(name, value)
+        pairs = [pair for name, value in (event.told.query or {}).items() for pair in parameter(name, value)]
+        found += [pair for pair in pairs if pair[0] != QUERY]
+        found += [pair for pair in pairs if pair[0] == QUERY][:MOST_PARAMETERS]
     elif event.name in ("tab_click", "cta_click"):
         found.append((TAB if event.name == "tab_click" else CTA, label(event.told)))
     return found

@@ -1,7 +1,7 @@
 """The rollups follow the log: which events come next, and whether all is to be counted anew.
 
-The registry says how often somebody asked for a rebuild; when the log has not begun the last one, it is emptied and the
-log is read from its beginning.
+The registry says how often somebody asked for a rebuild; when the log has not begun the last one, they are emptied, in
+steps that nobody waits long for, and the log is read from its beginning.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from store.rollups.counting import Known, Turn
 from store.rollups.facets import Counted, Told
 
 RUN = 1_000  # events that one transaction counts
+EMPTIED = 5_000  # rows that one transaction takes away
 
 
 class Standing(NamedTuple):
@@ -56,7 +57,7 @@ class Follower:
 
     async def step(self, now: int, most: int | None = None) -> int:
         """Count what comes next, at most so many events (else RUN); how many were. 0: there was none, or another
-        process counts.
+        process counts. A step that empties the rollups is as if it had counted as many as it may.
 
         Raises StoreUnavailable.
         """
@@ -67,7 +68,7 @@ class Follower:
         if wanted > at.rebuild_id:
             await self._writer.atomic(_begin_anew, Turn(self._name, at.seq, now), wanted)
             self._known = {}
-            return 1
+            return most or RUN
         settled = await log.settled(self._reader)
         events = await next_events(self._reader, at.seq, settled, most or RUN) if settled > at.seq else []
         if not events:
@@ -120,19 +121,76 @@ def _begin_anew(connection: Connection, turn: Turn, rebuild_id: int) -> None:
     if not counting.take_turn(connection, turn):
         return
     for sql in _EMPTY:
-        connection.execute(sql)
+        if connection.execute(sql, (EMPTIED,)).rowcount == EMPTIED:
+            return
     connection.execute(_BEGIN_ANEW, (rebuild_id,))
 
 
 _EMPTY = (
-    "/* rollups.empty_slots */ delete from rollup_slots",
-    "/* rollups.empty_days */ delete from rollup_days",
-    "/* rollups.empty_values */ delete from rollup_values",
-    "/* rollups.empty_apps */ delete from rollup_apps",
-    "/* rollups.empty_journeys */ delete from rollup_journeys",
-    "/* rollups.empty_events */ delete from rollup_events",
-    "/* rollups.empty_names */ delete from rollup_names",
-    "/* rollups.empty_visitors */ delete from rollup_visitors",
+    """/* rollups.empty_slots */
+    delete from rollup_slots
+    where (app_key, partner_key, facet, slot, value) in (
+      select app_key, partner_key, facet, slot, value
+      from rollup_slots
+      order by app_key, partner_key, facet, slot, value
+      limit ?
+    )""",
+    """/* rollups.empty_days */
+    delete from rollup_days
+    where (app_key, partner_key, facet, day, value) in (
+      select app_key, partner_key, facet, day, value
+      from rollup_days
+      order by app_key, partner_key, facet, day, value
+      limit ?
+    )""",
+    """/* rollups.empty_values */
+    delete from rollup_values
+    where (app_key, partner_key, facet, value) in (
+      select app_key, partner_key, facet, value
+      from rollup_values
+      order by app_key, partner_key, facet, value
+      limit ?
+    )""",
+    """/* rollups.empty_apps */
+    delete from rollup_apps
+    where (app_key, partner_key) in (
+      select app_key, partner_key
+      from rollup_apps
+      order by app_key, partner_key
+      limit ?
+    )""",
+    """/* rollups.empty_journeys */
+    delete from rollup_journeys
+    where (partner_key, visitor, app_key) in (
+      select partner_key, visitor, app_key
+      from rollup_journeys
+      order by partner_key, visitor, app_key
+      limit ?
+    )""",
+    """/* rollups.empty_events */
+    delete from rollup_events
+    where (partner_key, visitor, seq, app_key) in (
+      select partner_key, visitor, seq, app_key
+      from rollup_events
+      order by partner_key, visitor, seq, app_key
+      limit ?
+    )""",
+    """/* rollups.empty_names */
+    delete from rollup_names
+    where (partner_key, kind, id, visitor) in (
+      select partner_key, kind, id, visitor
+      from rollup_names
+      order by partner_key, kind, id, visitor
+      limit ?
+    )""",
+    """/* rollups.empty_visitors */
+    delete from rollup_visitors
+    where (partner_key, anonymous_id) in (
+      select partner_key, anonymous_id
+      from rollup_visitors
+      order by partner_key, anonymous_id
+      limit ?
+    )""",
 )
 
 _STANDING = """/* rollups.standing */

@@ -1,0 +1,142 @@
+"""Collectors that are killed while they count, and asked to count anew: nothing is counted twice or left out."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import Footfall, Process, wait_until
+
+from store import log
+from store.database import open_writer
+from store.entry import Entry
+from store.event import Details, encode_details
+
+seeded = random.Random
+NOW = 1_780_000_000_000
+EVENTS = 4_000
+SECONDS = 90  # for a machine that has much else to do
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def footfall(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Footfall]:
+    """With a log that nobody has counted."""
+    env = {}
+    if request.param == "postgresql":
+        env["FOOTFALL_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+    with Footfall(tmp_path / "data", **env) as footfall:
+        footfall.seed()
+        asyncio.run(fill(footfall))
+        yield footfall
+
+
+async def fill(footfall: Footfall) -> None:
+    chance = seeded(19)
+    async with await open_writer(footfall.where, "log") as db:
+        for at in range(0, EVENTS, 1_000):
+            rows = [row(chance, at + n) for n in range(1_000)]
+            await log.commit(db, [Entry("test", NOW, rows, [], [])], Counter())
+
+
+def row(chance: random.Random, nth: int) -> Any:
+    app_key, partner_key = chance.choice(
+        [("com.owner.charts", "owner"), ("com.owner.boards", "owner"), ("com.stranger.notes", "stranger")]
+    )
+    name = chance.choice(["page_view", "page_view", "tab_click", "cta_click", "install"])
+    details = Details(query={"utm_source": chance.choice("abc")}, label=chance.choice(["Reviews", "Pricing"]))
+    happened = NOW + nth * 60_000
+    who = f"{chance.randrange(2_000):040x}"
+    told = encode_details(details).decode()
+    return (
+        app_key,
+        chance.randbytes(16),
+        "track",
+        name,
+        "browser",
+        happened,
+        NOW,
+        partner_key,
+        who,
+        None,
+        None,
+        None,
+        told,
+    )
+
+
+def counted(footfall: Footfall) -> int:
+    return int(footfall.value("events", "select seq from rollups"))
+
+
+def newest(footfall: Footfall) -> int:
+    return int(footfall.value("events", "select max(seq) from events"))
+
+
+def hand_over(footfall: Footfall) -> None:
+    """As when the lease of who was killed has run out."""
+    asyncio.run(_hand_over(footfall))
+
+
+async def _hand_over(footfall: Footfall) -> None:
+    async with await open_writer(footfall.where, "log") as db:
+        await db.change("update rollups set taken_until = 0")
+
+
+def wait_until_counted(footfall: Footfall) -> None:
+    wait_until(lambda: counted(footfall) == newest(footfall), "all is counted", SECONDS)
+
+
+def assert_true(footfall: Footfall) -> None:
+    done = footfall.cli("rollups", "check")
+    assert done.stdout == f"ok    the rollups say what {EVENTS} events say, up to seq {newest(footfall)}\n"
+
+
+def killed_while_counting(footfall: Footfall, collector: Process) -> None:
+    before = counted(footfall)
+    wait_until(lambda: counted(footfall) > before, "it counts", SECONDS)
+    collector.kill()
+
+
+def test_a_collector_that_is_killed_while_it_counts_leaves_what_the_next_goes_on_from(footfall: Footfall) -> None:
+    for _ in range(2):
+        collector = footfall.collector()
+        killed_while_counting(footfall, collector)
+        hand_over(footfall)
+    with footfall.collector():
+        wait_until_counted(footfall)
+    assert_true(footfall)
+
+
+def test_a_running_collector_counts_anew_when_it_is_asked_to_and_killed_meanwhile(footfall: Footfall) -> None:
+    with footfall.collector():
+        wait_until_counted(footfall)
+        assert footfall.cli("rollups", "rebuild").stdout == f"every event is counted, up to seq {newest(footfall)}\n"
+    assert_true(footfall)
+    collector = footfall.collector()
+    asking = footfall.begin("rollups", "rebuild")
+    wait_until(lambda: counted(footfall) < newest(footfall), "it begins", SECONDS)
+    collector.kill()
+    hand_over(footfall)
+    with footfall.collector():
+        assert asking.wait(SECONDS) == 0
+    assert_true(footfall)
+
+
+def test_of_two_collectors_the_other_goes_on_when_the_one_that_counts_is_killed(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    with Footfall(tmp_path / "data", FOOTFALL_DATABASE_URL=postgres_url) as footfall:
+        footfall.seed()
+        asyncio.run(fill(footfall))
+        collectors = {str(each.pid): each for each in (footfall.collector(), footfall.collector())}
+        wait_until(lambda: counted(footfall) > 0, "one counts", SECONDS)
+        counts = footfall.value("events", "select taken_by from rollups").partition("-")[0]
+        collectors[counts].kill()
+        hand_over(footfall)
+        wait_until_counted(footfall)
+        assert_true(footfall)

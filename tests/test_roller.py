@@ -1,0 +1,82 @@
+"""The task that keeps the rollups up: what is too much for one step is counted in several."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import Cast
+from rollup_cast import happened, store
+
+from collector import roller as module
+from collector.roller import Roller
+from collector.writer import Writer
+from store.database import Database, open_reader, open_writer
+from store.errors import StoreUnavailable
+from store.rollups import counting
+from store.rollups.following import standing
+
+
+@pytest.fixture(autouse=True)
+def _looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.001)
+
+
+def rolled_until(cast: Cast, condition: Callable[[int], bool]) -> None:
+    """Have a roller at work until it has counted up to a seq that suits."""
+
+    async def work() -> None:
+        async with (
+            await open_writer(cast.where, "registry") as registry,
+            await open_writer(cast.where, "log") as db,
+            await open_reader(cast.where, "log") as reader,
+        ):
+            roller = Roller(registry, reader, db, Writer(db, cast.data_dir))
+            roller.start()
+            await _until(reader, condition)
+            await roller.stop()
+
+    asyncio.run(work())
+
+
+async def _until(reader: Database, condition: Callable[[int], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition((await standing(reader)).seq):  # noqa: ASYNC110 - the roller sets no event
+            await asyncio.sleep(0.001)
+
+
+def test_what_is_too_much_for_one_step_is_counted_in_several(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a server that is far away, where a step of many events takes longer than anybody waits for an answer."""
+    portions = []
+    count = counting.count
+
+    def patient(connection: Any, turn: Any, events: Any, *more: Any) -> bool:
+        if len(events) > 100:
+            raise StoreUnavailable("no answer within 10 s")
+        portions.append(len(events))
+        return count(connection, turn, events, *more)
+
+    monkeypatch.setattr(counting, "count", patient)
+    store(cast.where, [happened(visitor=f"{n:040x}") for n in range(700)])
+    last = cast.rows("select max(seq) from events")[0][0]
+    rolled_until(cast, lambda seq: seq == last)
+    assert sum(portions) == 700
+    assert cast.rows("select events from rollup_slots where facet = 'event'") == [(700,)]
+
+
+def test_a_step_that_failed_is_tried_again(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failures = [StoreUnavailable("away"), ValueError("a fault of ours")]
+    count = counting.count
+
+    def failing(*told: Any) -> bool:
+        if failures:
+            raise failures.pop()
+        return count(*told)
+
+    monkeypatch.setattr(counting, "count", failing)
+    store(cast.where, [happened(), happened()])
+    last = cast.rows("select max(seq) from events")[0][0]
+    rolled_until(cast, lambda seq: seq == last)
+    assert capfd.readouterr().err.count("the rollups cannot be kept up") == 1
