@@ -12,7 +12,8 @@ or query needs and is not in NAMES is looked up and told by portal_goods.py. Who
 | nobody | not signed in |
 
 In the state `full` every page shows all it can, and people may sign in by OpenID Connect, too; in the state `empty`
-there are people, and an app for which nothing has come. A stop whose names the empty state does not have is left out there.
+there are people, and an app for which nothing has come. A stop whose names the empty state does not have is left out
+there.
 """
 
 from __future__ import annotations
