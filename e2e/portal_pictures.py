@@ -25,7 +25,8 @@ DOCUMENT = DOCS / "reference" / "portal-pages.md"
 HEAD = """# The portal's pages in pictures
 
 Every page that can be opened, as `scripts/screenshots` found it; it writes this page, too. What each takes and who may
-open it is in [the portal](portal.md) and [the pages of an app](app-pages.md).
+open it is in [the portal](portal.md) and [the pages of an app](app-pages.md), what is counted on pages of numbers in
+[numbers](numbers.md).
 """
 SAID = {"dark": "in the dark", "phone": "on a phone", "empty": "with nothing there yet"}
 NOON = 1_794_830_400_000  # 2026-11-16T12:00:00Z
@@ -37,10 +38,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "-phone": {"viewport": {"width": 390, "height": 844}},
 }
 ALSO = {
-    "-dark": ("apps", "details", "live", "deliveries", "event"),
-    "-phone": ("details", "live", "deliveries", "people"),
+    "-dark": ("apps", "overview", "journeys", "details", "live", "deliveries", "event"),
+    "-phone": ("overview", "journeys", "clicks", "details", "live", "deliveries", "people"),
 }
-OF_THE_EMPTY = ("details", "live", "deliveries")
+OF_THE_EMPTY = ("overview", "details", "live", "deliveries")
 
 
 def wanted() -> dict[str, tuple[str, Stop, str]]:
