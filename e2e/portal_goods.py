@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from portal_past import past
 
 from exporter.report import Voice
 from exporter.run import run_once
@@ -31,6 +32,7 @@ from store.destinations import MAIN, Change
 from store.entry import Entry, Rejection
 from store.event import Details, encode_details
 from store.people import Person, Role
+from store.rollups.following import Follower
 from store.secrets import Vault
 from store.settings import Settings
 from wire.segment import ANSWER_SECONDS
@@ -50,6 +52,8 @@ PEOPLE: dict[str, tuple[str, str, Role, str | None]] = {
     "newcomer": ("nils@nordlicht.example", "Nils Berg", "owner", "nordlicht"),
 }
 INVITED = "dana.with.a.rather.long.name@acme.example"
+VISITOR = """select anonymous_id from events where app_key = ? and seq <= ? and partner_anonymous_id is not null
+    group by anonymous_id having sum(name = 'install') > 0 order by count(*) desc, anonymous_id limit 1"""
 CAUSES_REFUSAL = "Prices, and what they hold"
 
 
@@ -75,7 +79,8 @@ class Goods:
     def __init__(self, settings: Settings, now: int) -> None:
         self.settings, self.now = settings, now
         self.vault = Vault(settings.secret_key)
-        self.names: dict[str, Any] = {"app_key": CHARTS, "cookies": {}, "tokens": {}}
+        self.names: dict[str, Any] = {"app_key": CHARTS, "partner_key": "acme", "cookies": {}, "tokens": {}}
+        self.start = 0  # the newest event before those that are sent anywhere
         self._numbers = itertools.count(1)
         random.seed(1)  # in which order a run takes its destinations
         self._clock = Clock()
@@ -124,10 +129,13 @@ class Goods:
             )
             await self.more_people(db)
             await self.tokens(db)
+        await self.weeks()
+        async with await open_writer(self.settings.where, "registry") as db:
             await self.destinations(db)
         await self.four_hours()
         await self.wishes()
         await self.look_up()
+        await self.count()
 
     async def more_people(self, db: Database) -> None:
         owner, left = await self.person(db, "owner"), await self.person(db, "left")
@@ -163,7 +171,14 @@ class Goods:
         begun = self.now - 8 * DAY_MS
         await description.describe(db, begun, CHARTS, "Charts for Teams", LISTING, owner)
         main = await destinations.set_destination(
-            db, vault, begun, CHARTS, Change(segment_write_key="ACMECHARTSMAIN00000000000000KEY1"), 0, MAIN, owner
+            db,
+            vault,
+            begun,
+            CHARTS,
+            Change(segment_write_key="ACMECHARTSMAIN00000000000000KEY1"),
+            self.start,
+            MAIN,
+            owner,
         )
         await proof.ask(db, vault, begun, main, "ABC234")
         await proof.answer(db, vault, begun + MINUTE_MS, main, "ABC234")
@@ -175,14 +190,36 @@ class Goods:
             Change(
                 segment_write_key="ACMECHARTSWAREHOUSE000000000KEY2", region="eu", profile="segment", uninstalls=True
             ),
-            0,
+            self.start,
             "warehouse",
             owner,
         )
         await proof.ask(db, vault, self.now - HOUR_MS, warehouse, "XYZ789")
         await destinations.set_destination(
-            db, vault, begun, NOTES, Change(segment_write_key="NORDLICHTNOTES00000000000000KEY3"), 0
+            db, vault, begun, NOTES, Change(segment_write_key="NORDLICHTNOTES00000000000000KEY3"), self.start
         )
+
+    async def weeks(self) -> None:
+        """What the pages of numbers show besides: long before there was a destination."""
+        async with await open_writer(self.settings.where, "log") as db:
+            entries = [
+                self.entry(at, [self.row(name, at, visitor, details, app_key=app_key, **fields)])
+                for at, app_key, visitor, name, details, fields in past(self.now)
+            ]
+            done = await log.commit(db, entries, Counter())
+            assert not done.unstorable
+            self.start = await db.value("select max(seq) from events")
+
+    async def count(self) -> None:
+        """As `footfall serve` does, so that nobody has to wait until it has."""
+        async with (
+            await open_writer(self.settings.where, "registry") as registry,
+            await open_writer(self.settings.where, "log") as writer,
+            await open_reader(self.settings.where, "log") as reader,
+        ):
+            follower = Follower(registry, reader, writer)
+            while await follower.step(self.now):
+                pass
 
     async def four_hours(self) -> None:
         """Events of every kind, hour by hour, and after three of the hours a run of the exporter."""
@@ -297,7 +334,9 @@ class Goods:
         async with await open_writer(self.settings.where, "registry") as db:
             main = await destinations.named(db, CHARTS, MAIN)
             for ago, new_ids in ((90, False), (60, True), (20, False)):
-                await destinations.add_replay(db, self.now - ago * MINUTE_MS, main, 4, 30, new_ids, owner)
+                await destinations.add_replay(
+                    db, self.now - ago * MINUTE_MS, main, self.start + 4, self.start + 30, new_ids, owner
+                )
             first = (await destinations.replays(db, [CHARTS]))[0]
             await destinations.cancel_replay(db, self.now - 50 * MINUTE_MS, CHARTS, first.replay_id, owner)
             await destinations.ask(db, self.now, CHARTS, held[0].course, "release", [held[0].seq], owner)
@@ -306,8 +345,10 @@ class Goods:
         """What the addresses of single things need."""
         async with await open_reader(self.settings.where, "log") as db:
             rows = await db.all(
-                "select name, suppressed, min(seq) from events where app_key = ? group by name, suppressed", (CHARTS,)
+                "select name, suppressed, min(seq) from events where app_key = ? and seq > ? group by name, suppressed",
+                (CHARTS, self.start),
             )
+            self.names["visitor"] = await db.value(VISITOR, (CHARTS, self.start))
         self.names["seq"] = next(seq for name, suppressed, seq in rows if name == "cta_click" and not suppressed)
         self.names["suppressed_seq"] = next(seq for _, suppressed, seq in rows if suppressed)
         self.names["parked_seq"] = next(seq for name, _, seq in rows if name == "seat_added")

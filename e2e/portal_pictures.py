@@ -25,11 +25,12 @@ DOCUMENT = DOCS / "reference" / "portal-pages.md"
 HEAD = """# The portal's pages in pictures
 
 Every page that can be opened, as `scripts/screenshots` found it; it writes this page, too. What each takes and who may
-open it is in [the portal](portal.md) and [the pages of an app](app-pages.md).
+open it is in [the portal](portal.md) and [the pages of an app](app-pages.md), what is counted on pages of numbers in
+[numbers](numbers.md).
 """
 SAID = {"dark": "in the dark", "phone": "on a phone", "empty": "with nothing there yet"}
 NOON = 1_794_830_400_000  # 2026-11-16T12:00:00Z
-LONGEST = 2_000  # pixels: below it is more of the same
+LONGEST = 1_440  # pixels: below it is more of the same
 COLOURS = 128
 WAYS: dict[str, dict[str, Any]] = {
     "": {"viewport": {"width": 1280, "height": 720}},
@@ -37,10 +38,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "-phone": {"viewport": {"width": 390, "height": 844}},
 }
 ALSO = {
-    "-dark": ("apps", "details", "live", "deliveries", "event"),
-    "-phone": ("details", "live", "deliveries", "people"),
+    "-dark": ("apps", "overview", "journeys", "details", "live", "deliveries", "event"),
+    "-phone": ("overview", "journeys", "clicks", "details", "live", "deliveries", "people"),
 }
-OF_THE_EMPTY = ("details", "live", "deliveries")
+OF_THE_EMPTY = ("overview", "details", "live", "deliveries")
 
 
 def wanted() -> dict[str, tuple[str, Stop, str]]:
@@ -91,10 +92,13 @@ def _maker(browser: Browser) -> Callable[..., BrowserContext]:
 
 
 def small(picture: bytes) -> bytes:
-    """The same with few colours."""
+    """The same with few colours: those that there is most of, as they are."""
     packed = BytesIO()
     whole = Image.open(BytesIO(picture)).convert("RGB")
-    few = whole.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    colours: Any = whole.getcolors(whole.width * whole.height)
+    kept = Image.new("P", (1, 1))
+    kept.putpalette([part for _, colour in sorted(colours, reverse=True)[:COLOURS] for part in colour])
+    few = whole.quantize(palette=kept, dither=Image.Dither.NONE)
     few.save(packed, "PNG", optimize=True)
     return packed.getvalue()
 

@@ -11,8 +11,9 @@ or query needs and is not in NAMES is looked up and told by portal_goods.py. Who
 | newcomer | owner of a partner who has no app in the empty state |
 | nobody | not signed in |
 
-In the state `full` every page shows all it can; in the state `empty` there are people, and an app for which nothing has
-come. A stop whose names the empty state does not have is left out there.
+In the state `full` every page shows all it can, and people may sign in by OpenID Connect, too; in the state `empty`
+there are people, and an app for which nothing has come. A stop whose names the empty state does not have is left out
+there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -32,6 +33,7 @@ from playwright.sync_api import Page as Tab
 from processes import SECRET_KEY, Footfall, Process, free_port
 
 from collector.portal.frame import Page
+from collector.portal.numbers.titles import TITLES
 from collector.portal.pages import PAGES
 
 State = Literal["full", "empty"]
@@ -62,9 +64,34 @@ class Stop:
         return None if any(found.get(name) is None for name in wanted) else text.format(**found)
 
 
-APP = "/apps/{app_key}"
+APP, ALL_APPS = "/apps/{app_key}", "/partners/{partner_key}"
+LOOKS = {
+    "overview": "Overview of an app: how many visitors, what they did, and how that compares.",
+    "funnel": "Of the visitors of a listing, how many came how far, and how long that took.",
+    "sources": "Where visitors came from, and what those of each source did.",
+    "clicks": "Tabs and calls to action that were clicked.",
+    "journeys": "Journeys: which step followed which.",
+    "visitors": "Visitors who did something of late, and the search for one by any id.",
+}
+
+
+def of_numbers() -> Iterator[Stop]:
+    """Every page of numbers, of an app and of all apps of a partner, and its files."""
+    for name, look in LOOKS.items():
+        yield Stop(f"{APP}/{name}", name, look)
+        yield Stop(f"{ALL_APPS}/{name}", f"{name}-all", f"{TITLES[name]} of all apps of a partner together.")
+        for base, all_apps in ((APP, ""), (ALL_APPS, "-all")):
+            for kind in ("csv", "json"):
+                yield Stop(f"{base}/{name}.{kind}", f"{name}{all_apps}-{kind}", "", is_page=False)
+
+
 STOPS = [
-    Stop("/sign-in", "sign-in", "The way in: an address and a password.", who=("nobody",)),
+    Stop(
+        "/sign-in",
+        "sign-in",
+        "The way in: an address and a password, or another place to be known by.",
+        who=("nobody",),
+    ),
     Stop(
         "/invitation",
         "invitation",
@@ -73,9 +100,34 @@ STOPS = [
         ("nobody",),
     ),
     Stop("/reset", "reset", "What a link opens that sets a password anew.", "token={reset}", ("nobody",)),
+    Stop("/sign-in/openid", "openid", "", who=("nobody",), is_page=False),
+    Stop("/sign-in/openid/back", "openid-back", "", who=("nobody",), is_page=False),
+    Stop("/prove/openid", "openid-prove", "", is_page=False),
     Stop("/prove", "prove", "The password again, before what a finder of an open browser must not do."),
-    Stop("/", "apps", "Somebody's apps, and which of them has nowhere to send to yet."),
+    Stop("/", "apps", "A partner's apps: all together, each alone, and which has nowhere to send to.", who=("owner",)),
+    Stop("/", "marketplace", "What the marketplace's operators see first: all listings.", who=("operator",)),
     Stop("/", "apps-none", "The same before the marketplace has added an app.", who=("newcomer",), states=("empty",)),
+    *of_numbers(),
+    Stop(
+        f"{APP}/overview", "overview-day", "One day, hour by hour.", "period=yesterday&compare=year", states=("full",)
+    ),
+    Stop(
+        f"{APP}/overview",
+        "overview-filtered",
+        "The overview of those who came by one campaign.",
+        "f=utm_source:newsletter&tz=Asia/Kolkata",
+    ),
+    Stop(f"{APP}/sources", "sources-one", "All values of one kind of source.", "facet=referrer", states=("full",)),
+    Stop(
+        f"{APP}/clicks",
+        "clicks-filtered",
+        "What those clicked who opened the reviews.",
+        "f=tab:Reviews&f=referrer:search.example",
+        states=("full",),
+    ),
+    Stop(f"{APP}/journeys", "journeys-back", "Which steps came before an install.", "back=install"),
+    Stop(f"{APP}/visitors", "visitor", "One visitor's journey.", "visitor={visitor}", states=("full",)),
+    Stop(f"{APP}/visitors", "visitor-nobody", "An id that no visitor has.", "q=nobody"),
     Stop(
         f"{APP}/details",
         "details",
@@ -120,6 +172,7 @@ STOPS = [
         states=("full",),
         aloud=("person_id=left_id",),
     ),
+    Stop("/audit", "own-audit", "Who did what to a partner's people, apps and tokens."),
     Stop("/tokens", "tokens", "API tokens, and making one."),
     Stop("/operator", "operator", "What came to all doors together.", who=("operator",)),
     Stop("/operator/partners", "partners", "Partners, and adding one.", who=("operator",)),
@@ -128,7 +181,13 @@ STOPS = [
     Stop("/operator/health", "health", "What is well, and what to look at.", who=("operator",)),
     Stop("/operator/audit", "audit", "Who changed what.", who=("operator",)),
 ]
-NAMES = {"app_key", "seq", "person_id", "receipt_id", "invitation", "reset", "yesterday"}
+PROVIDER = {  # which nobody goes to
+    "FOOTFALL_OIDC_ISSUER": "https://login.marketplace.example",
+    "FOOTFALL_OIDC_NAME": "the Marketplace Account",
+    "FOOTFALL_OIDC_CLIENT_ID": "footfall",
+    "FOOTFALL_OIDC_CLIENT_SECRET": "of tests only",
+}
+NAMES = {"app_key", "partner_key", "visitor", "seq", "person_id", "receipt_id", "invitation", "reset", "yesterday"}
 
 
 def unvisited() -> set[str]:
@@ -146,7 +205,8 @@ class Tour:
     def __init__(self, home: Path, state: State, now: int | None = None) -> None:
         port = free_port()
         self.state = state
-        self._footfall = Footfall(home / "data", FOOTFALL_PUBLIC_URL=f"http://127.0.0.1:{port}")
+        settings = PROVIDER if state == "full" else {}
+        self._footfall = Footfall(home / "data", FOOTFALL_PUBLIC_URL=f"http://127.0.0.1:{port}", **settings)
         moment = now or time.time_ns() // 1_000_000
         goods = [sys.executable, str(Path(__file__).with_name("portal_goods.py")), str(home / "data"), SECRET_KEY]
         environment = self._footfall.env | {"PYTHONPATH": str(Path(__file__).parents[1])}

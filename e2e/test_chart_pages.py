@@ -10,6 +10,7 @@ import brotli
 import jinja2
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
+from processes import wait_until
 
 from collector.assets import TEMPLATES, load_static
 from collector.portal import frame
@@ -111,11 +112,12 @@ def test_a_line_follows_its_window_and_the_light(url: str, page: Page) -> None:
     expect(page.locator(".uplot canvas")).to_have_count(1)
     light = page.evaluate(COLOURS)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"({COLOURS}) !== '{light}'")
+    wait_until(lambda: page.evaluate(COLOURS) != light, "the line in another colour")
     page.set_viewport_size({"width": 700, "height": 800})
-    page.wait_for_function(f"Math.abs(({WIDTH})('.uplot') - ({WIDTH})('.chart-live')) <= 1")
+    fits = f"Math.abs(({WIDTH})('.uplot') - ({WIDTH})('.chart-live')) <= 1"  # which the policy lets no page ask itself
+    wait_until(lambda: page.evaluate(fits), "a line as wide as its window")
     expect(page.locator(".uplot canvas")).to_have_count(1)
-    assert complaints == []
+    assert [said for said in complaints if "getImageData" not in said] == []  # that is how we look
 
 
 WIDTH = "selector => document.querySelector(selector).clientWidth"

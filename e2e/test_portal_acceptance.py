@@ -1,11 +1,13 @@
 """From an invitation to an accepted event, in real browsers on real processes: the operator invites, the owner enters a
-key and proves it, a visitor clicks, and the owner follows that click to Segment. A stranger sees none of it.
+key and proves it, a visitor clicks, and the owner follows that click to Segment and takes the numbers along. A stranger
+sees none of it.
 
 Each step is a function of its own, and takes the page that it begins on: a further step is one more line of the test.
 """
 
 from __future__ import annotations
 
+import csv
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +16,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 from processes import Cast, Footfall, Process, free_port
 from recorder import Recorder
+
+from collector.portal.numbers.titles import TITLES
 
 OPERATOR, OWNER, STRANGER = "operator@quay.example", "owner@acme.example", "owner@stranger.example"
 PASSWORD = "several words with nothing in common"  # noqa: S105 - of tests only
@@ -155,12 +159,24 @@ def finds_it_counted(owner: Page, scene: Scene) -> None:
     owner.get_by_role("link", name="Live events").click()
 
 
+def takes_the_numbers_along(owner: Page) -> None:
+    """The clicks as a file, which says of the visitor's click what the page does."""
+    owner.get_by_role("link", name="Clicks", exact=True).click()
+    shown = owner.get_by_role("region", name="Calls to action").get_by_role("row", name=LABEL)
+    expect(shown.locator("[data-label=Visitors]")).to_have_text("1")
+    expect(shown.locator("[data-label=Clicks]")).to_have_text("1")
+    with owner.expect_download() as begun:
+        owner.get_by_role("link", name="Call to action as CSV", exact=True).click()
+    (row,) = csv.DictReader(begun.value.path().read_text("utf-8-sig").splitlines(), strict=True)
+    assert (row["value"], row["visitors"], row["events"]) == (LABEL, "1", "1")
+
+
 def sees_the_click_come_in(owner: Page) -> str:
     """Without a reload; the address of the click's own page."""
     row = owner.locator("tr[data-seq]", has_text=LABEL)
     expect(row).to_contain_text("Call to action")
     expect(row).to_contain_text(CRM_ID)
-    row.get_by_role("link").click()
+    row.get_by_role("link").first.click()
     expect(owner.get_by_text("Pending", exact=True)).to_be_visible()
     return owner.url
 
@@ -179,8 +195,9 @@ def sees_nothing(stranger: Page, event: str, scene: Scene) -> None:
     """Neither by the addresses that the owner has nor on any page of their own."""
     scene.sign_in(stranger, STRANGER)
     views = (
-        "overview",
-        "funnel",
+        *TITLES,
+        "overview.csv",
+        "clicks.json",
         "live",
         "live/news",
         "details",
@@ -220,5 +237,6 @@ def test_an_owner_goes_from_an_invitation_to_an_accepted_event_and_a_stranger_se
     event = sees_the_click_come_in(owner)
     assert scene.footfall.export().returncode == 0
     finds_it_accepted(owner, scene)
+    takes_the_numbers_along(owner)
     sees_nothing(scene.browser(), event, scene)
     assert scene.complaints == []

@@ -16,3 +16,10 @@ document.addEventListener('pointerdown', (event) => {
     if (event.target instanceof Node && !one.contains(event.target)) one.removeAttribute('open');
   }
 });
+
+// A row of links that is wider than the window begins where one is.
+for (const one of document.querySelectorAll('.tabs [aria-current], .views [aria-current]')) {
+  const row = one.parentElement;
+  const last = one.getBoundingClientRect().right;
+  if (row && last > row.getBoundingClientRect().right) row.scrollLeft += last - row.getBoundingClientRect().right + 24;
+}

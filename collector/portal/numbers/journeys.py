@@ -106,7 +106,8 @@ def _back_from(paths: Paths, total: int) -> str:
     alone = sum(strand.weight for strand in before if strand.far in NO_STEPS)
     steps = [strand for strand in before if strand.far not in (*NO_STEPS, FURTHER)]
     installs = f"{number(total)} installs." if total > 1 else "1 install."
-    said_alone = f" {share(alone, total)} came without a step on the listing before." if alone else ""
+    part = share(alone, total)
+    said_alone = f" {part[0].upper()}{part[1:]} came without a step on the listing before." if alone else ""
     if not steps:
         return installs + said_alone
     last = f"{said(steps[0].far)}, {share(steps[0].weight, total)}"

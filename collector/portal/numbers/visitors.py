@@ -96,10 +96,15 @@ async def _newest(db: Database, scope: Scope, view: View) -> list[Event]:
         listing = Listing(app_key, scope.partner_key)
         found = await looking.events(db, listing, Wanted(names=CONVERTED), limit=limit, searched=searched)
         events += [event for event in found.events if event.suppressed is None and _is_in(event, view.span)]
-    by_visitor = {event.anonymous_id: event for event in sorted(events, key=lambda event: event.seq)}
+    by_visitor = {event.anonymous_id: event for event in sorted(events, key=_moment)}
     left = await reading.among(db, scope, view.span, list(by_visitor))
     shown = [event for anonymous_id, event in by_visitor.items() if anonymous_id in left]
-    return sorted(shown, key=lambda event: -event.seq)[:NEWEST]
+    return sorted(shown, key=_moment, reverse=True)[:NEWEST]
+
+
+def _moment(event: Event) -> tuple[int, int]:
+    """By which what happened is in order: what came in late is not new."""
+    return event.occurred_at, event.seq
 
 
 def _is_in(event: Event, span: Span) -> bool:
