@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import journal
 from collector.writer import Writer
 from store.database import Database
+from store.errors import Unavailable
 from store.rollups.following import RUN, Follower
 
 LOOK_SECONDS = 1.0
+LEAVE_SECONDS = 1.0
 RUN_BESIDE = 200  # events of a step that what comes in may have to wait for …
 REST_SHARE = 1.0  # … and how long it rests then, as a share of the step's time
 SHORTER = 8  # as a part of what failed; what succeeds is doubled
@@ -36,6 +39,9 @@ class Roller:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            with suppress(Unavailable, TimeoutError):  # else the right to count runs out by itself
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self._follower.leave()
 
     async def _work(self) -> None:
         failing, fits, beside = False, RUN, False

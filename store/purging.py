@@ -17,9 +17,10 @@ from typing import TypeVar
 import msgspec
 
 from store import ids, removal
-from store.database import Database, Server, open_writer
+from store.database import Database, Server, open_reader, open_writer
 from store.errors import Busy, StoreUnavailable
 from store.removal import Removed
+from store.rollups import following
 from store.settings import Settings
 
 T = TypeVar("T")
@@ -73,6 +74,8 @@ async def _by_ourselves(settings: Settings, now: int) -> Removed | None:
     """None while another process has the log."""
     try:
         async with await open_writer(settings.data_dir, "log") as db:
+            async with await open_reader(settings.data_dir, "registry") as registry_db:
+                await following.catch_up(registry_db, db, db, now)
             return await removal.remove_old(settings.data_dir, db, removal.ages(settings, now), _at_once)
     except Busy:
         return None

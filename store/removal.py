@@ -22,6 +22,7 @@ from store import destinations, ledger, log
 from store.database import Connection, Database, Where, exists, open_reader
 from store.entry import HOUR_MS
 from store.errors import StoreUnavailable
+from store.rollups import following
 from store.rollups.forgetting import Place, forget_events, forget_visitors
 from store.settings import Settings
 
@@ -120,12 +121,14 @@ async def _steps(
 
 
 async def plan(where: Where, moment: int) -> tuple[list[Share], int]:
-    """Each app's share of what was received before a moment, and how many events are held back by what is unsent."""
+    """Each app's share of what was received before a moment and is in the rollups, and how many events are held back by
+    what is unsent."""
     async with AsyncExitStack() as stack:
         registry_db = await stack.enter_async_context(await open_reader(where, "registry"))
         log_db = await stack.enter_async_context(await open_reader(where, "log"))
         cursors = await _cursors(where)
-        return await shares(log_db, await standing(registry_db, log_db, cursors), moment)
+        counted = (await following.standing(log_db)).seq
+        return await shares(log_db, await standing(registry_db, log_db, cursors), moment, counted)
 
 
 async def standing(

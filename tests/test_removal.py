@@ -12,6 +12,7 @@ import pytest
 from engines import Stores
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rollup_cast import count
 from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, Installation, an_event
 
 from store import balance, destinations, ledger, purging, removal, runs
@@ -186,6 +187,7 @@ def test_steps_are_small_and_their_counts_grow_together(
     monkeypatch.setattr("store.removal.STEP_ROWS", 7)
     installation.collect(*[an_event(received_at=OLD)] * 20)
     installation.export()
+    count(installation.data_dir)
     changes: list[int] = []
 
     async def work() -> None:
@@ -344,6 +346,7 @@ def test_every_run_leaves_a_row(installation: Installation) -> None:
 def test_a_command_that_finds_the_log_taken_asks_and_is_answered(installation: Installation) -> None:
     installation.collect(*[an_event(received_at=OLD)] * 3)
     installation.export()
+    count(installation.data_dir)
     kept = msgspec.structs.replace(installation.settings, retention_days=90)
 
     async def breathe() -> None:
@@ -361,6 +364,16 @@ def test_a_command_that_finds_the_log_taken_asks_and_is_answered(installation: I
 
     assert asyncio.run(work()) == Removed(events=3)
     assert purging.wanted(installation.data_dir) is None
+
+
+def test_what_is_not_in_the_rollups_yet_stays(installation: Installation) -> None:
+    installation.collect(*[an_event(received_at=OLD)] * 3)
+    installation.export()
+    shares, _ = asyncio.run(removal.plan(installation.data_dir, NOON))
+    assert shares == []
+    count(installation.data_dir)
+    (share,), _ = asyncio.run(removal.plan(installation.data_dir, NOON))
+    assert share.up_to == 3
 
 
 def test_nobody_waits_for_ever_and_nothing_asked_is_left_behind(installation: Installation) -> None:

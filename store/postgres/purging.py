@@ -27,6 +27,7 @@ from store.postgres.connection import Locked, Numbers, Texts
 from store.postgres.database import open_together
 from store.postgres.partitions import LOCK_MS, PAUSE_SECONDS, Partition
 from store.removal import DAY_MS, Ages, Removed, Share, Span
+from store.rollups import following
 from store.rollups.forgetting import Place, forget_events, forget_visitors
 
 LOCK = 0x466F_6F74_7075_7267  # an advisory lock: "Footpurg"
@@ -52,6 +53,7 @@ async def purge(server: Server, old: Ages, patience: float) -> Removed:
     until = time.monotonic() + patience
     async with _alone(server, until) as db:
         await _prepare(db)
+        await following.catch_up(db, db, db, await db.now())
         removed = Removed()
         for name in await db.run(_detached):
             await _forget(db, name, until)
@@ -102,9 +104,9 @@ _HOLD_REVISION = "/* purging.hold_revision */ select n from revision for share"
 
 async def _remove_partitions(db: Database, moment: int, until: float) -> int:
     """Every partition whose events are all old and passed; how many events those were."""
-    n, settled, plan = 0, await log.settled(db), await _plan(db)
+    n, counted, plan = 0, await _counted(db), await _plan(db)
     for partition in await db.run(partitions.partitions):
-        if partition.end - 1 > settled:
+        if partition.end - 1 > counted:
             break
         while await _may_go(db, partition, plan.spans, moment):
             try:
@@ -158,6 +160,11 @@ async def _wait(why: str, until: float) -> None:
     if time.monotonic() > until:
         raise Busy(f"{why} for too long, by a dump perhaps: what is old stays until the next `footfall purge`")
     await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _counted(db: Database) -> int:
+    """The seq up to which nothing can come any more, and everything is in the rollups."""
+    return min(await log.settled(db), (await following.standing(db)).seq)
 
 
 def _of(sql: str, partition: str) -> str:
@@ -246,7 +253,7 @@ _FORGET = """/* purging.forget */
 
 
 async def _shares(db: Database, plan: _Plan, moment: int) -> tuple[list[Share], int]:
-    return await removal.shares(db, plan.spans, moment, await log.settled(db))
+    return await removal.shares(db, plan.spans, moment, await _counted(db))
 
 
 async def _remove_left(db: Database, moment: int) -> int:

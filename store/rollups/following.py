@@ -82,6 +82,19 @@ class Follower:
         self._known, self._seq = known, events[-1].seq
         return len(events)
 
+    async def leave(self) -> None:
+        """Let another process count at once. Raises StoreUnavailable."""
+        await self._writer.change(_LEAVE, (self._name,))
+
+
+async def catch_up(registry: Database, reader: Database, writer: Database, now: int) -> int:
+    """Count what is not counted yet, unless another process does; the seq up to which everything is."""
+    follower = Follower(registry, reader, writer)
+    while await follower.step(now):
+        pass
+    await follower.leave()
+    return (await standing(reader)).seq
+
 
 async def last_rebuild(registry: Database) -> int:
     found: int = await registry.value("/* rollups.last_rebuild */ select coalesce(max(rebuild_id), 0) from rebuilds")
@@ -197,6 +210,11 @@ _STANDING = """/* rollups.standing */
     select seq, received_at, rebuild_id, taken_by, taken_until
     from rollups
     where one = 1"""
+
+_LEAVE = """/* rollups.leave */
+    update rollups
+    set taken_until = 0
+    where one = 1 and taken_by = ?"""
 
 _NEXT = """/* rollups.next */
     select seq, app_key, partner_key, name, occurred_at, received_at, anonymous_id, user_id, partner_anonymous_id,
