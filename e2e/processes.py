@@ -10,20 +10,31 @@ with Footfall(tmp_path / "data") as footfall:
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sqlite3
 import subprocess
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
 from selftest.processes import COMMAND, Installation, Server, free_port, wait_until
 
+T = TypeVar("T")
+
 __all__ = ["COMMAND", "SECRET_KEY", "Cast", "Footfall", "Process", "free_port", "wait_until"]
 
 SECRET_KEY = "b1d8a2c47f603e95d2b8e6a1c3f5079d"  # noqa: S105 - of tests only
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run what waits, on a thread of its own: on ours a browser's loop may be running."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import sqlite3
@@ -14,7 +13,7 @@ from typing import Any, Self
 import httpx2
 import msgspec
 import psycopg
-from processes import SECRET_KEY, Cast, Footfall, Process, wait_until
+from processes import SECRET_KEY, Cast, Footfall, Process, run, wait_until
 
 from selftest.cluster import Databases
 from store import balance, destinations, registry
@@ -95,7 +94,7 @@ class Stage:
                     change = destinations.Change(segment_write_key=f"WRITEKEYOF{app}")
                     await destinations.set_destination(db, Vault(SECRET_KEY), 0, app, change, 0)
 
-        asyncio.run(add())
+        run(add())
         return apps
 
     def collect(self, app: str, count: int, title: str = "Charts") -> list[str]:
@@ -144,7 +143,7 @@ class Stage:
     def balance(self) -> dict[str, dict[str, Any]]:
         """The doctor's findings by app; they must balance."""
         if isinstance(self.footfall.where, Server):
-            found = asyncio.run(balance.examine(self.footfall.where))
+            found = run(balance.examine(self.footfall.where))
             assert found.balanced, found.lines()
             return {item.app: msgspec.to_builtins(item) for item in found.destinations}
         findings = json.loads(self.footfall.cli("doctor", "--json", "--max-age", "0", check=True).stdout)

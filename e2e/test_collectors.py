@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from insisting import Senders, assert_stored_once
+from processes import run
 from shipping_stage import Prepared, Stage
 
 from store import balance
@@ -38,7 +38,7 @@ def test_two_collectors_that_are_killed_in_turns_store_once_what_either_acknowle
     for collector in collectors:
         collector.stop()
     stored = assert_stored_once(stage.footfall, senders)
-    doors = asyncio.run(balance.examine(stage.footfall.where)).doors
+    doors = run(balance.examine(stage.footfall.where)).doors
     assert (doors.difference, doors.stored) == (0, len(stored))
     assert doors.duplicate > 50
     assert stage.footfall.export().returncode == 0

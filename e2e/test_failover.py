@@ -20,7 +20,7 @@ import httpx2
 import psycopg
 import pytest
 from insisting import Senders, assert_stored_once, retold, view
-from processes import Process, wait_until
+from processes import Process, run, wait_until
 from shipping_stage import Prepared, Stage
 
 from selftest.cluster import Cluster, Standby
@@ -145,7 +145,7 @@ def test_a_server_that_says_nothing_any_more_is_given_up_before_a_sender_would(s
         done = footfall.export()
         assert done.returncode == 69
         assert ONE_LINE.fullmatch(done.stderr), done.stderr
-        assert asyncio.run(seconds_until_eight_give_up(footfall.env["FOOTFALL_DATABASE_URL"])) < 20
+        assert run(seconds_until_eight_give_up(footfall.env["FOOTFALL_DATABASE_URL"])) < 20
         server.thaw()
         senders.wait_for(50)
         assert collector.get("/readyz").status_code == 200
@@ -163,7 +163,7 @@ def test_a_standby_that_is_promoted_has_everything_that_was_acknowledged(
     database = urlsplit(footfall.env["FOOTFALL_DATABASE_URL"]).path
     both = f"postgresql://{first},{second.rpartition('@')[2]}{database}"
     alone = f"postgresql://{first}{database}"
-    assert not asyncio.run(reads_from_a_standby(both))
+    assert not run(reads_from_a_standby(both))
     footfall.env["FOOTFALL_DATABASE_URL"] = both
     collector, exporter = footfall.collector(), footfall.begin("export", "--every", "0.3")
     beside = footfall.collector(FOOTFALL_DATABASE_URL=alone)

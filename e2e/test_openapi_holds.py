@@ -7,7 +7,6 @@ a schema is refused, and that whatever fits one is taken. Our doors judge messag
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from processes import Cast, Footfall, Process
+from processes import Cast, Footfall, Process, run
 
 from collector.openapi import document
 from store import registry
@@ -68,7 +67,7 @@ def readers(footfall: Footfall, cast: Cast) -> Iterator[str]:
             scopes = frozenset({"read"})
             return [await registry.add_token(db, 0, f"r{n}", scopes, partner_key="owner") for n in range(READERS)]
 
-    return itertools.cycle(asyncio.run(make()))
+    return itertools.cycle(run(make()))
 
 
 @pytest.fixture(scope="module")

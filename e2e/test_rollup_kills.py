@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Footfall, Process, wait_until
+from processes import Footfall, Process, run, wait_until
 
 from store import log
 from store.database import open_writer
@@ -31,7 +30,7 @@ def footfall(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Footfal
         env["FOOTFALL_DATABASE_URL"] = request.getfixturevalue("postgres_url")
     with Footfall(tmp_path / "data", **env) as footfall:
         footfall.seed()
-        asyncio.run(fill(footfall))
+        run(fill(footfall))
         yield footfall
 
 
@@ -79,7 +78,7 @@ def newest(footfall: Footfall) -> int:
 
 def hand_over(footfall: Footfall) -> None:
     """As when the lease of who was killed has run out."""
-    asyncio.run(_hand_over(footfall))
+    run(_hand_over(footfall))
 
 
 async def _hand_over(footfall: Footfall) -> None:
@@ -132,7 +131,7 @@ def test_of_two_collectors_the_other_goes_on_when_the_one_that_counts_is_killed(
 ) -> None:
     with Footfall(tmp_path / "data", FOOTFALL_DATABASE_URL=postgres_url) as footfall:
         footfall.seed()
-        asyncio.run(fill(footfall))
+        run(fill(footfall))
         collectors = {str(each.pid): each for each in (footfall.collector(), footfall.collector())}
         wait_until(lambda: counted(footfall) > 0, "one counts", SECONDS)
         counts = footfall.value("events", "select taken_by from rollups").partition("-")[0]
