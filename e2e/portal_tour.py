@@ -76,10 +76,11 @@ LOOKS = {
 
 
 def of_numbers() -> Iterator[Stop]:
-    """Every page of numbers, of an app and of all apps of a partner, and its files."""
+    """Every page of numbers, of an app and of all apps of a partner, and its files; the same for an operator."""
     for name, look in LOOKS.items():
-        yield Stop(f"{APP}/{name}", name, look)
-        yield Stop(f"{ALL_APPS}/{name}", f"{name}-all", f"{TITLES[name]} of all apps of a partner together.")
+        yield Stop(f"{APP}/{name}", name, look, who=("owner",))
+        together = f"{TITLES[name]} of all apps of a partner together."
+        yield Stop(f"{ALL_APPS}/{name}", f"{name}-all", together, who=("owner",))
         for base, all_apps in ((APP, ""), (ALL_APPS, "-all")):
             for kind in ("csv", "json"):
                 yield Stop(f"{base}/{name}.{kind}", f"{name}{all_apps}-{kind}", "", is_page=False)
