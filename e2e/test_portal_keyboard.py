@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from portal_tour import STOPS, Stop, Tour
 
 STOPS_OF_OWNERS = [stop for stop in STOPS if stop.is_page and "full" in stop.states]
@@ -33,6 +33,12 @@ FOCUSED = """() => {
     html: one.outerHTML.slice(0, 120),
   };
 }"""
+
+
+@pytest.fixture
+def browser(quick_browser: Browser) -> Browser:
+    """For contexts of these tests."""
+    return quick_browser
 
 
 @pytest.mark.parametrize("stop", STOPS_OF_OWNERS, ids=lambda stop: stop.name)

@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Response, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
 from portal_tour import STATES, STOPS, Stop, Tour, page_of, unvisited
 
 from collector.portal.pages import PAGES
@@ -28,6 +28,12 @@ WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 every_stop = pytest.mark.parametrize("stop", [stop for stop in STOPS if stop.is_page], ids=lambda stop: stop.name)
 every_state = pytest.mark.parametrize("state", STATES)
+
+
+@pytest.fixture
+def browser(quick_browser: Browser) -> Browser:
+    """For contexts of these tests."""
+    return quick_browser
 
 
 def test_every_page_has_a_way_to_it_and_a_picture_of_its_own_name() -> None:
