@@ -49,10 +49,21 @@ def launch_options(quick: bool = False) -> dict[str, Any]:
     }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--browsers", choices=["with", "without"], help="Run only tests with a browser, or only others.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Browsers come last: while one is open, Playwright keeps an event loop running in this thread, and a test that
-    has work of its own for one could not begin it."""
-    items.sort(key=lambda item: "playwright" in getattr(item, "fixturenames", ()))
+    has work of its own for one could not begin it. Side by side, each kind has a run of its own."""
+    items.sort(key=_has_browser)
+    wanted = config.getoption("--browsers")
+    if wanted is not None:
+        items[:] = [item for item in items if _has_browser(item) == (wanted == "with")]
+
+
+def _has_browser(item: pytest.Item) -> bool:
+    return "playwright" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def visitor_of(context: BrowserContext) -> str:
 def arrive(page: Page, address: str) -> None:
     """Open a listing and wait until the snippet has given the visitor an id."""
     page.goto(address)
-    page.wait_for_function("document.cookie.includes('footfall_id=')")
+    wait_until(lambda: page.evaluate("document.cookie.includes('footfall_id=')"), "the page has come so far")
 
 
 def test_the_index_links_every_listing(demo: Any, page: Page) -> None:
@@ -130,7 +130,7 @@ def test_an_address_that_nobody_has_is_not_found(demo: Any, page: Page, path: st
 def test_a_campaign_visitors_steps_land_with_the_partners_id(demo: Any, page: Page, context: BrowserContext) -> None:
     page.goto(f"{demo.url}/demo")
     page.get_by_role("link", name="The chart you open before stand-up").click()
-    page.wait_for_function("document.cookie.includes('footfall_id=')")
+    wait_until(lambda: page.evaluate("document.cookie.includes('footfall_id=')"), "the page has come so far")
     visitor = visitor_of(context)
     page.get_by_role("tab", name="Pricing").click()
     click = wait_for(
@@ -217,11 +217,11 @@ def test_where_consent_is_required_nothing_is_kept_before_the_choice(
     page.goto(f"{demo.url}{SKETCH_TIDE}?consent=required")
     bar = page.get_by_role("region", name="Your privacy")
     expect(bar).to_be_visible()
-    page.wait_for_function("window.footfall && window.footfall.version")
+    wait_until(lambda: page.evaluate("window.footfall && window.footfall.version"), "the page has come so far")
     assert [cookie for cookie in context.cookies() if cookie["name"] == "footfall_id"] == []
     bar.get_by_role("button", name="Accept all").click()
     expect(bar).to_be_hidden()
-    page.wait_for_function("document.cookie.includes('footfall_id=')")
+    wait_until(lambda: page.evaluate("document.cookie.includes('footfall_id=')"), "the page has come so far")
     visitor = visitor_of(context)
     wait_for(demo, "io.saltlight.sketch-tide", lambda it: it["properties"]["anonymousId"] == visitor)
 
@@ -232,7 +232,7 @@ def test_whoever_does_not_share_reaches_no_partner(
 ) -> None:
     before = len(demo.landed("io.saltlight.sketch-tide"))
     page.goto(f"{demo.url}{SKETCH_TIDE}?consent=required&tab=support")
-    page.wait_for_function("window.footfall && window.footfall.version")
+    wait_until(lambda: page.evaluate("window.footfall && window.footfall.version"), "the page has come so far")
     page.get_by_role("button", name=choice).click()
     page.get_by_role("tab", name="Versions").click()
     context = new_context()
