@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
+from processes import wait_until
 
 BOARD_CHARTS = "/demo/apps/1218401/board-charts"
 TIME_POCKETS = "/demo/apps/1220118/time-pockets"
