@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from typing import Literal
 
 import journal
 from store import registry
@@ -20,6 +21,8 @@ from store.secrets import token_hash
 POLL_SECONDS = 0.5
 USED_SECONDS = 60.0  # how often the registry is told which tokens were used
 
+Naming = Literal["ingest_key", "guid"]
+
 
 class Directory:
     """`start` and `stop` belong to the process's life. With `writer`, the registry learns when tokens were used."""
@@ -30,6 +33,7 @@ class Directory:
         self._used: dict[str, int] = {}
         self._told_at = time.monotonic()
         self._apps: dict[str, App] = {}
+        self._app_keys: dict[tuple[str, str], str] = {}
         self._tokens: dict[str, Token] = {}
         self._version = ""
         self._looked_at = 0.0
@@ -57,6 +61,13 @@ class Directory:
         if app_key not in self._apps:
             await self._look_again(asked)
         return self._apps.get(app_key)
+
+    async def find_app_by(self, naming: Naming, value: str, asked: float) -> App | None:
+        """As `find_app`, by what else names an app: its ingest key, or its GUID."""
+        if (naming, value) not in self._app_keys:
+            await self._look_again(asked)
+        app_key = self._app_keys.get((naming, value))
+        return self._apps.get(app_key) if app_key is not None else None
 
     async def find_token(self, token: str, asked: float) -> Token | None:
         digest = token_hash(token)
@@ -88,6 +99,9 @@ class Directory:
             return
         apps, tokens = await registry.apps(self._db), await registry.tokens(self._db)
         self._apps = {app.app_key: app for app in apps}
+        self._app_keys = {
+            named: app.app_key for app in apps for named in (("ingest_key", app.ingest_key), ("guid", app.guid))
+        }
         self._tokens = {token.token_hash: token for token in tokens}
         self._version = version
 

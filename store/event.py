@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+PARTNER = "partner"  # the source of what a partner's own systems sent, beside the listing's events
+
 
 class Details(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What an event carries beside its columns. An absent field is unknown; nothing is ever null."""
@@ -26,6 +28,12 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     automated: bool | None = None  # the browser says that a program drives it
     version: str | None = None  # of the snippet
     message_id: str | None = None  # the sender's, when it is not a UUID
+    door: str | None = None  # of what a partner's own systems sent, as is all that follows
+    ids: dict[str, str] | None = None  # of a device or by a link, by kind: see store/ids.py
+    campaign: dict[str, str] | None = None  # as Segment's spec names its parts; of an install, its journey's
+    properties: dict[str, Any] | None = None  # or traits
+    context: dict[str, Any] | None = None  # what else the sender said of it
+    flags: list[str] | None = None  # what is odd about it
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -13,7 +13,7 @@ from store import destinations, ids, ledger, ledger_pages, log, registry
 from store.database import Database, Where, exists, open_reader
 from store.destinations import Course, Destination
 from store.errors import ConfigError
-from store.event import Event
+from store.event import PARTNER, Event
 from store.ledger import Attempt, Cursor, Held
 from store.registry import App
 
@@ -70,9 +70,14 @@ def withheld(event: Event, app: App, destination: Destination) -> str:
         return event.suppressed
     if event.partner_key != app.partner_key:
         return "partner_changed"  # collected for another partner: no byte of it is this one's
+    if event.source == PARTNER:
+        return "inbound"  # it came from where it would go to
     if event.name == "uninstall" and not destination.uninstalls:
         return "not_asked_for"
     return ""
+
+
+_DOORS = {"browser": "browser's door", "server": "back end's door", PARTNER: "partner's door"}
 
 
 async def fate(where: Where, text: str) -> Fate:
@@ -87,8 +92,16 @@ async def fate(where: Where, text: str) -> Fate:
             event = await log.find(log_db, app.app_key, ids.message_id(text, app.app_key)[0])
             if event is not None:
                 told = await ways(registry_db, ledger_db, app, event)
-                door = "browser's door" if event.source == "browser" else "back end's door"
-                return Fate(app.app_key, text, event.name, door, event.seq, event.received_at, event.occurred_at, told)
+                return Fate(
+                    app.app_key,
+                    text,
+                    event.name,
+                    _DOORS[event.source],
+                    event.seq,
+                    event.received_at,
+                    event.occurred_at,
+                    told,
+                )
     raise ConfigError(f"no stored event has the message id {text}; if it was refused, the rejections say why")
 
 

@@ -31,14 +31,16 @@ def happened(name: str = "page_view", visitor: str = "a", at: int = NOW, **chang
         "partner_anonymous_id": None,
         "suppressed": None,
         "received_at": at,
+        "type": "track",
+        "source": "browser",
     } | {key: changed.pop(key) for key in list(changed) if key not in Details.__struct_fields__}
     details = encode_details(Details(**changed)).decode()
     return (
         app_key,
         uuid.uuid4().bytes,
-        "track",
+        row["type"],
         name,
-        "browser",
+        row["source"],
         at,
         row["received_at"],
         row["partner_key"],
@@ -96,7 +98,7 @@ def counted_plainly(rows: Iterable[NewRow], told: Sequence[Details]) -> Counts:
     visitors: dict[tuple[str, str, str, int, str], set[str]] = defaultdict(set)
     by_visitor: dict[tuple[str, str, str], list[tuple[str, str, int]]] = defaultdict(list)
     for row, details in zip(rows, told, strict=True):
-        app_key, _, _, name, _, at, _, partner_key, anonymous_id, _, linked, suppressed, _ = row
+        app_key, _, kind, name, source, at, _, partner_key, anonymous_id, _, linked, suppressed, _ = row
 
         def add(
             facet: str, value: str, who: str | None, moment: int, of: tuple[str, str] = (app_key, partner_key)
@@ -107,6 +109,11 @@ def counted_plainly(rows: Iterable[NewRow], told: Sequence[Details]) -> Counts:
 
         if suppressed is not None:
             add("suppressed", suppressed, None, at)
+            continue
+        if source == "partner":
+            add("call", kind, anonymous_id, at)
+            if kind == "track":
+                add("sent", name, anonymous_id, at)
             continue
         add("event", name, anonymous_id, at)
         step = name

@@ -89,7 +89,8 @@ def _refused(kind: str, node: Node, known: Mapping[str, Table], table: Table | N
                 yield f"a foreign key to {to.name}, which is {'' if to.distributed else 'not '}distributed"
             elif table.distributed and KEY not in columns:
                 yield f"a foreign key without {KEY}"
-        if kind == "AlterTableStmt" and what not in ("CONSTR_NOTNULL", "CONSTR_DEFAULT"):
+        alone = "conname" in constraint and len(node.get("cmds", [])) == 1
+        if kind == "AlterTableStmt" and what not in ("CONSTR_NOTNULL", "CONSTR_DEFAULT") and not alone:
             yield "a constraint of a new column, which Citus takes by itself alone, and with a name"
     if kind == "IndexStmt" and node.get("concurrent"):
         yield "an index made concurrently"
@@ -115,6 +116,7 @@ def more_than_additions(nature: str, step: Step) -> list[str]:
     """What an older program would notice of a step: all but new tables, indexes, sequences, and columns that it need
     not know."""
     fresh: set[str] = set()
+    dropped: set[str] = set()  # checks, to be made wider
     problems: list[str] = []
     for kind, node in parsed(step.sql):
         name = node.get("relation", {}).get("relname", "")
@@ -127,14 +129,22 @@ def more_than_additions(nature: str, step: Step) -> list[str]:
             if name not in fresh:
                 problems.append(f"rows for {name}, which is there already")
         elif kind == "AlterTableStmt":
-            problems += [f"{name}: {said}" for said in _changed(node)]
+            problems += [f"{name}: {said}" for said in _changed(node, dropped)]
         elif kind != "CreateSeqStmt":
             problems.append(kind)
+    problems += [f"{name} is dropped for good" for name in sorted(dropped)]
     return [f"{nature}/{step.name}: {problem}" for problem in problems]
 
 
-def _changed(node: Node) -> Iterator[str]:
+def _changed(node: Node, dropped: set[str]) -> Iterator[str]:
     for command in found(node, "AlterTableCmd"):
+        made = next(found(command, "Constraint"), {})
+        if command["subtype"] == "AT_DropConstraint" and command["name"].endswith("_check"):
+            dropped.add(command["name"])
+            continue
+        if made.get("contype") == "CONSTR_CHECK" and made.get("conname") in dropped and made.get("skip_validation"):
+            dropped.remove(made["conname"])
+            continue
         if command["subtype"] != "AT_AddColumn":
             yield command["subtype"]
             continue

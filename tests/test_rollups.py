@@ -67,6 +67,8 @@ def happenings(draw: some.DrawFn) -> tuple[NewRow, Details]:
         app=draw(some.sampled_from(sorted(APPS))),
         partner_anonymous_id=draw(some.none() | some.just("p")),
         suppressed=draw(some.sampled_from([None] * 5 + ["consent"])),
+        source=draw(some.sampled_from(["browser"] * 4 + ["partner"])),
+        type=draw(some.sampled_from(["track"] * 4 + ["identify"])),
         received_at=NOW,
         **told,
     )
@@ -255,7 +257,9 @@ anything = some.text(max_size=300)
     name=some.sampled_from(facets.NAMES),
 )
 def test_whatever_an_event_says_can_be_counted(told: facets.Told, name: str) -> None:
-    event = facets.Counted(1, "com.owner.charts", "owner", name, NOW, NOW, "a" * 40, None, None, None, told)
+    event = facets.Counted(
+        1, "com.owner.charts", "owner", "track", name, "browser", NOW, NOW, "a" * 40, None, None, None, told
+    )
     found = facets.facets(event)
     said = [value for _, value in found] + [value_of(Link(1, step_of(name, value), "…")) for _, value in found]
     assert not [value for value in said if "\0" in value or len(value.encode()) > 1_000]

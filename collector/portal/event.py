@@ -12,7 +12,7 @@ from starlette.responses import Response
 from collector.portal.apps import own_app
 from collector.portal.frame import VIEWERS, NotFound, Page, Portal
 from collector.portal.reading import stores
-from collector.portal.words import EVENTS, FATES, KINDS, OUTCOMES
+from collector.portal.words import EVENTS, FATES, KINDS, OUTCOMES, SOURCES
 from store import destinations, fate, looking
 from store.destinations import Course
 from store.event import Event
@@ -53,6 +53,7 @@ async def show(portal: Portal, request: Request) -> Response:
         "sides": sides,
         "events": EVENTS,
         "kinds": KINDS,
+        "sources": SOURCES,
         "fates": FATES,
         "outcomes": OUTCOMES,
     }

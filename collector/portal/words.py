@@ -34,6 +34,11 @@ KINDS = {
     "install": "install",
     "uninstall": "uninstall",
 }
+SOURCES = {
+    "browser": "from the listing",
+    "server": "from the marketplace's back end",
+    "partner": "from the partner's own systems",
+}
 FACETS = {
     "tab": "Tab",
     "cta": "Call to action",
@@ -69,6 +74,7 @@ REASONS = {
     "erased": "the visitor's data was erased",
     "dropped": "somebody dropped it",
     "not_asked_for": "uninstalls are not asked for",
+    "inbound": "it came from the partner's own systems",
     "partner_changed": "it was collected for another partner",
     "retention": "it grew older than events are kept",
     "too_large": "it is larger than Segment takes",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from store.database import Connection
+from store.event import PARTNER
 from store.rollups.facets import CTA, FACETS, REST, TAB, Counted, facets, label, most_values
 from store.rollups.journeys import Journey, advance, step_of
 from store.rollups.sets import NOBODY, stored, union
@@ -76,6 +77,11 @@ def _count(connection: Connection, events: Sequence[Counted], known: Known) -> N
 def _is_shown(event: Counted) -> bool:
     """Whether its visitor may be told from others."""
     return event.suppressed is None
+
+
+def _is_step(event: Counted) -> bool:
+    """Whether it belongs to a journey on the listing."""
+    return event.suppressed is None and event.source != PARTNER
 
 
 # --- who
@@ -149,7 +155,7 @@ def _summed(
         number = numbers.get((event.partner_key, event.anonymous_id)) if _is_shown(event) else None
         apart = [(facet, _kept_apart(known[listing], facet, value, new[listing])) for facet, value in facets(event)]
         counted = [(facet, value, event.occurred_at) for facet, value in dict.fromkeys(apart)]  # the rest once, too
-        if number is not None:
+        if number is not None and _is_step(event):
             said = next((value for facet, value, _ in counted if facet in (TAB, CTA)), label(event.told))
             step = step_of(event.name, said)
             journeys[*listing, number], marks = advance(
@@ -176,7 +182,7 @@ def _journeys(
     """Where the journeys of these events' visitors stand."""
     of_listing: dict[Listing, set[int]] = defaultdict(set)
     for event in events:
-        if _is_shown(event):
+        if _is_step(event):
             of_listing[event.app_key, event.partner_key].add(numbers[event.partner_key, event.anonymous_id])
     return {
         (*listing, visitor): _journey(told, trail)

@@ -10,15 +10,18 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from store.event import PARTNER
+
 NAMES = ("page_view", "tab_click", "cta_click", "app_request", "install", "uninstall")  # of events; see Journey.done
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 EVENT, TAB, CTA, REFERRER, HOSTING, QUERY = "event", "tab", "cta", "referrer", "hosting", "query"
 LINKED = "linked"  # page views that carry a partner anonymous id
 SUPPRESSED = "suppressed"  # what no partner may get, by reason; without visitors
+CALL, SENT = "call", "sent"  # what a partner's own systems sent, by type; and of track calls, by event name
 NEXT, BEFORE, TIME = "next", "before", "time"  # see store/rollups/journeys.py
 BROKEN_DOWN = (TAB, CTA, REFERRER, *UTM, HOSTING, QUERY)  # facets whose values are compared with each other
 FILTERS = (*BROKEN_DOWN, LINKED)
-FACETS = (EVENT, *FILTERS, SUPPRESSED, NEXT, BEFORE, TIME)
+FACETS = (EVENT, *FILTERS, SUPPRESSED, CALL, SENT, NEXT, BEFORE, TIME)
 
 REST = "…"  # the value of all that is not kept apart
 MOST_CHARACTERS = 100
@@ -47,7 +50,9 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
     seq: int
     app_key: str
     partner_key: str
+    type: str
     name: str
+    source: str
     occurred_at: int
     received_at: int
     anonymous_id: str
@@ -66,6 +71,9 @@ def facets(event: Counted) -> list[tuple[str, str]]:
     """What an event counts under, but for its place in a journey."""
     if event.suppressed is not None:
         return [(SUPPRESSED, event.suppressed)]
+    if event.source == PARTNER:
+        sent = [(SENT, cut(event.name))] if event.type == "track" else []
+        return [(CALL, event.type), *sent]
     found = [(EVENT, event.name)]
     if event.name == "page_view":
         found.append((REFERRER, host(event.told.referrer)))

@@ -217,8 +217,8 @@ _LEAVE = """/* rollups.leave */
     where one = 1 and taken_by = ?"""
 
 _NEXT = """/* rollups.next */
-    select seq, app_key, partner_key, name, occurred_at, received_at, anonymous_id, user_id, partner_anonymous_id,
-      suppressed, details
+    select seq, app_key, partner_key, type, name, source, occurred_at, received_at, anonymous_id, user_id,
+      partner_anonymous_id, suppressed, details
     from events
     where seq > ? and seq <= ?
     order by seq

@@ -1,0 +1,102 @@
+"""What a partner's own systems say of one of its apps, whichever door it came through, as a row of the event log.
+
+Each door reads its senders' dialect into a `Told`; here it becomes an event whose source is the partner. It is the
+partner's to begin with, so that it is shown, counted and attributed, and never sent to a destination (store/fate.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from collector.ingest import Arrival
+from store.errors import Refused
+from store.event import PARTNER, Details, encode_details
+from store.ids import is_partner_anonymous_id, message_id, uuid7
+from store.registry import App
+from store.secrets import Vault
+
+MOST_ID_CHARACTERS = 200
+MOST_NAME_CHARACTERS = 200
+MAX_MESSAGE_BYTES = 32_768  # as Segment's own limit for one message
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """One message in the form that all doors share. What is empty or all zeros was left out by the door.
+
+    `type` is Segment's; `name` is a track call's event name, or a page's or a screen's; `occurred_at` is epoch
+    milliseconds by our clock. `ids` are a device's or a link's, by kind. `campaign` has the keys of Segment's spec.
+    """
+
+    door: str
+    type: str
+    name: str = ""
+    message_id: str | None = None
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    occurred_at: int
+    ids: dict[str, str] = {}
+    campaign: dict[str, str] = {}
+    properties: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    flags: list[str] = []
+    user_agent: str | None = None
+    locale: str | None = None
+
+
+def arrival(app: App, told: Told, received_at: int, vault: Vault) -> Arrival:
+    """A message as a row. Raises Refused when it names nobody, or an id or a name cannot be kept."""
+    _check(told)
+    identity, identity_text = message_id(told.message_id or str(uuid7(received_at)), app.app_key)
+    details = Details(
+        user_agent=told.user_agent,
+        locale=told.locale,
+        message_id=identity_text,
+        door=told.door,
+        ids=told.ids or None,
+        campaign=told.campaign or None,
+        properties=told.properties or None,
+        context=told.context or None,
+        flags=told.flags or None,
+    )
+    text = encode_details(details).decode()
+    if len(text) > MAX_MESSAGE_BYTES:
+        raise Refused("too_large", f"a message has at most {MAX_MESSAGE_BYTES} bytes")
+    row = (
+        app.app_key,
+        identity,
+        told.type,
+        told.name,
+        PARTNER,
+        told.occurred_at,
+        received_at,
+        app.partner_key,
+        told.anonymous_id or vault.anonymous_id_for(_known_as(told)),
+        told.user_id,
+        told.anonymous_id if told.anonymous_id and is_partner_anonymous_id(told.anonymous_id) else None,
+        None,
+        text,
+    )
+    return Arrival(row)
+
+
+def _check(told: Told) -> None:
+    """Raises Refused."""
+    if not told.anonymous_id and not told.user_id and not told.ids:
+        raise Refused("no_user", "an anonymousId, a userId or the id of a device is needed - at `$`")
+    if told.type == "track" and not told.name:
+        raise Refused("no_event", "a track call names its event - at `$.event`")
+    named = [("anonymousId", told.anonymous_id), ("userId", told.user_id), *told.ids.items()]
+    for what, value in [*named, ("event", told.name)]:
+        most = MOST_NAME_CHARACTERS if what == "event" else MOST_ID_CHARACTERS
+        if value and (len(value) > most or "\0" in value):
+            raise Refused("invalid", f"at most {most} characters, none of them NUL - at `$.{what}`")
+
+
+def _known_as(told: Told) -> str:
+    """Whom a stand-in for an anonymous id is made of: the same one every time."""
+    if told.user_id:
+        return told.user_id
+    kind = min(told.ids)
+    return f"{kind}\n{told.ids[kind]}"
