@@ -1,31 +1,32 @@
 """Which ids an event names, and what kind each is.
 
-An id that anybody's software may fill in for want of a better one names nobody, and is left out here.
+What software fills in for want of an id names nobody, and is left out here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from store.ids import is_anonymous_id
 
+Listing = tuple[str, str]  # an app's key, and the partner's whose it was
+
 ANONYMOUS = "anonymous"  # a visitor's, made by us
-ACCOUNT = "account"  # a hashed account id of the marketplace: the user id of the listing's events
+ACCOUNT = "account"  # the user id of the listing's events: a hashed account id of the marketplace
 USER = "user"  # a user id of the partner's own
 PARTNER_MADE = "partner"  # an anonymous id of the partner's own
-PREVIOUS = "previous"  # what an alias call renames: an id of the partner's, a user's or an anonymous one
+PREVIOUS = "previous"  # what an alias call renames
 DEVICES = ("idfa", "idfv", "adid", "android_id", "device")
 USERS = (ACCOUNT, USER)  # kinds of which a subject has one
-OURS = frozenset({ANONYMOUS, ACCOUNT, USER, PARTNER_MADE, PREVIOUS})
+OURS = frozenset({ANONYMOUS, ACCOUNT, USER, PARTNER_MADE})
 MOST_NAMED = 12  # ids of one event
 MOST_CHARACTERS = 200
 # Whatever their case: what clients send when they do not know.
 NOBODY = frozenset(
     "anonymous default distinct_id distinctid email false guest id n/a nan nil none not_authenticated null true"
     " undefined unknown user user_id userid -1".split()
-    + ["[object object]"]
-)
+) | {"[object object]"}
 
 
 class Id(NamedTuple):
@@ -36,18 +37,18 @@ class Id(NamedTuple):
 
 
 class Named(NamedTuple):
-    """The ids that one event named together; `aliases` are pairs of which it said that they are one user."""
+    """The ids that one event named together, and two of them of which it said that they are one user."""
 
     ids: tuple[Id, ...]
-    aliases: tuple[tuple[Id, Id], ...] = ()
+    alias: tuple[Id, Id] | None = None
 
 
 def node(kind: str, text: str) -> Id:
-    """An id in the one form that it is kept in. Who made an anonymous id is told by its shape alone, so that the same
+    """An id in the one form in which it is kept. Who made an anonymous id is told by its shape alone, so that the same
     text is the same id whichever column it came in."""
     if kind in (ANONYMOUS, PARTNER_MADE):
         kind = ANONYMOUS if is_anonymous_id(text) else PARTNER_MADE
-    return Id(kind, text.lower() if kind in DEVICES else text)
+    return Id(kind, (text.lower() if kind in DEVICES else text).replace("\0", "\ufffd"))
 
 
 def is_somebody(text: str) -> bool:
@@ -55,9 +56,14 @@ def is_somebody(text: str) -> bool:
     return 0 < len(text) <= MOST_CHARACTERS and bool(text.strip("0- ")) and text.strip().lower() not in NOBODY
 
 
-def linked(ids: Mapping[str, str]) -> Iterable[Id]:
-    """What `Details.ids` holds: a device's ids, and links by their names. A link that is named like one of ours is
-    none of ours."""
+def links(ids: Mapping[str, str]) -> Iterator[Id]:
+    """A device's ids, and links by their names: what `Details.ids` holds. A link whose name is a kind of ours is still
+    a link."""
     for kind, text in ids.items():
-        if kind != PREVIOUS:
-            yield node(f"link {kind}" if kind in OURS else kind, text)
+        if kind != PREVIOUS and len(kind) <= MOST_CHARACTERS:
+            yield node(f"link {kind}" if kind in OURS else kind.replace("\0", "\ufffd"), text)
+
+
+def together(ids: list[Id]) -> tuple[Id, ...]:
+    """Those that are somebody's, each once, and not too many."""
+    return tuple(dict.fromkeys(each for each in ids if is_somebody(each.id)))[:MOST_NAMED]
