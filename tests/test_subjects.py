@@ -18,7 +18,7 @@ from store.rollups import following
 from store.rollups.checking import check
 from store.subjects.forgetting import erase, forget
 from store.subjects.naming import Id
-from store.subjects.reading import find, ids_of, visitors_of
+from store.subjects.reading import called, ids_of, visitors_of
 
 APP = "com.owner.charts"
 OWNER = (APP, "owner")
@@ -83,9 +83,12 @@ def test_a_visitor_and_what_the_partner_says_of_them_are_one(fresh: Where) -> No
 
     async def read() -> Any:
         async with await open_reader(fresh, "log") as db:
-            return await visitors_of(db, OWNER, "user", "u1"), await find(db, OWNER, "A6334005-9019")
+            return await visitors_of(db, OWNER, "user", "u1"), await called(db, OWNER, "A6334005-9019")
 
-    assert asyncio.run(read()) == ([1, 2, 3], [Id("idfa", "a6334005-9019")])
+    assert asyncio.run(read()) == (
+        [1, 2, 3],
+        [(A, 1), ("another-cookie", 3), ("their-cookie", 2)],
+    )
 
 
 def test_ids_of_ours_that_the_partner_sends_back_are_ours(fresh: Where) -> None:

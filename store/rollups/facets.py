@@ -19,9 +19,10 @@ LINKED = "linked"  # page views that carry a partner anonymous id
 SUPPRESSED = "suppressed"  # what no partner may get, by reason; without visitors
 CALL, SENT = "call", "sent"  # what a partner's own systems sent, by type; and of track calls, by event name
 NEXT, BEFORE, TIME = "next", "before", "time"  # see store/rollups/journeys.py
+AUDIENCE = "audience"  # who is in one now: no facet of events, see store/audiences/
 BROKEN_DOWN = (TAB, CTA, REFERRER, *UTM, HOSTING, QUERY)  # facets whose values are compared with each other
-FILTERS = (*BROKEN_DOWN, LINKED)
-FACETS = (EVENT, *FILTERS, SUPPRESSED, CALL, SENT, NEXT, BEFORE, TIME)
+FILTERS = (*BROKEN_DOWN, LINKED, AUDIENCE)
+FACETS = (EVENT, *BROKEN_DOWN, LINKED, SUPPRESSED, CALL, SENT, NEXT, BEFORE, TIME)
 
 REST = "…"  # the value of all that is not kept apart
 MOST_CHARACTERS = 100
