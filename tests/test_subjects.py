@@ -100,9 +100,9 @@ def test_ids_of_ours_that_the_partner_sends_back_are_ours(fresh: Where) -> None:
 
 
 def test_an_alias_makes_two_users_one_and_a_browser_that_was_both_does_not(fresh: Where) -> None:
-    count(fresh, [sent("p1", "old"), sent("p2", "new"), sent("p3", "new", type="alias", ids={"previous": "old"})])
+    count(fresh, [sent("p1", "old"), sent("p2", "new"), sent("p3", "new", type="alias", ids={"previous_id": "old"})])
     assert named(fresh, "user", "old") >= {("user", "new"), ("partner", "p1"), ("partner", "p2")}
-    shared = [sent("p9", who, type="alias", ids={"previous": "browser"}) for who in ("u1", "u2")]
+    shared = [sent("p9", who, type="alias", ids={"previous_id": "browser"}) for who in ("u1", "u2")]
     count(fresh, shared)
     assert ("user", "u2") not in named(fresh, "user", "u1")
 
@@ -166,7 +166,7 @@ def rows(draw: some.DrawFn) -> NewRow:
     source = draw(some.sampled_from(["browser", "browser", "partner"]))
     told: dict[str, Any] = {}
     if source == "partner":
-        kinds = some.sampled_from(["device", "idfa", "SGID", "previous"])
+        kinds = some.sampled_from(["device", "idfa", "SGID", "previous_id"])
         told["ids"] = draw(some.dictionaries(kinds, some.sampled_from(["x", "y", "u1"]), max_size=2)) or None
         return sent(
             draw(some.sampled_from([A, B, "p1", "p2"])),

@@ -90,7 +90,7 @@ class _Told:
             return []
         if event.type == "identify" and not _has_personas(event) and not self._known():
             return []
-        said, context = _object(event.told.properties), _object(event.told.context)
+        said, context = event.told.properties or {}, _object(event.told.context)
         return statements(event.type, event.name, said, context, lambda name: (AUDIENCE, name) in self._known())
 
     def _known(self) -> dict[tuple[str, str], tuple[int, int]]:

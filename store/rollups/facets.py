@@ -6,6 +6,7 @@ of one facet are kept apart and no more (store/rollups/counting.py); what only t
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -44,8 +45,8 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     label: str | None = None
     target: str | None = None
     ids: dict[str, str] | None = None
-    properties: msgspec.Raw = msgspec.Raw()  # JSON, read where it matters: see store/audiences/
-    context: msgspec.Raw = msgspec.Raw()
+    properties: dict[str, Any] | None = None
+    context: msgspec.Raw = msgspec.Raw()  # JSON, read where it matters: see store/audiences/
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):
