@@ -213,7 +213,7 @@ class Goods:
             self.start = await db.value("select max(seq) from events")
 
     async def engage(self) -> None:
-        """What the partner's Segment Engage said of its users in three weeks: audiences, and a trait computed of them."""
+        """What the partner's Segment Engage said of its users in three weeks: audiences, and a computed trait."""
         rows = []
         for number in range(36):
             at = self.now - 20 * DAY_MS + number * 13 * HOUR_MS

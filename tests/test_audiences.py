@@ -22,6 +22,7 @@ from store.database import Where, open_reader
 from store.event import NewRow
 from store.rollups import following
 from store.rollups.checking import check
+from store.rollups.rebuilding import rebuild
 from store.subjects.forgetting import erase, forget
 
 TABLES = "audiences audience_marks audience_members audience_slots audience_traits".split()
@@ -176,6 +177,18 @@ def test_an_audience_is_a_plain_fold_over_what_was_said(fresh: Where, rows: list
     found = {(name, slot, True): entered for name, slot, entered, _ in slots if entered}
     found |= {(name, slot, False): departed for name, slot, _, departed in slots if departed}
     assert found == dict(moved)
+
+
+def test_a_rebuild_makes_subjects_and_audiences_anew(fresh: Where) -> None:
+    count(fresh, [said(True, NOW), said(True, NOW + 9, "u2"), said(False, NOW + 5, "u2")])
+    tables = [*TABLES, "subject_links", "subject_ids"]
+    before = {table: sorted(look(fresh, "log", f"select * from {table}")) for table in tables}
+    for table in tables:
+        look(fresh, "log", f"update {table} set partner_key = 'nobody'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(following, "EMPTIED", 2)
+        asyncio.run(rebuild(fresh, "a test", 20, False, lambda at, of: None))
+    assert {table: sorted(look(fresh, "log", f"select * from {table}")) for table in tables} == before
 
 
 def test_a_check_counts_audiences_again(fresh: Where, tmp_path: Any) -> None:
