@@ -99,6 +99,12 @@ def test_ids_of_ours_that_the_partner_sends_back_are_ours(fresh: Where) -> None:
     assert named(fresh, "user", "d" * 40) == {("user", "d" * 40), ("anonymous", "9" * 40)}
 
 
+def test_an_id_is_known_as_ours_from_its_first_event_on(fresh: Where) -> None:
+    count(fresh, [sent("9" * 40, B), happened(visitor="b"), sent("8" * 40, B)])
+    assert named(fresh, "anonymous", B) == {("anonymous", B), ("anonymous", "8" * 40)}
+    assert named(fresh, "user", B) == {("user", B), ("anonymous", "9" * 40)}
+
+
 def test_an_alias_makes_two_users_one_and_a_browser_that_was_both_does_not(fresh: Where) -> None:
     count(fresh, [sent("p1", "old"), sent("p2", "new"), sent("p3", "new", type="alias", ids={"previous_id": "old"})])
     assert named(fresh, "user", "old") >= {("user", "new"), ("partner", "p1"), ("partner", "p2")}

@@ -72,6 +72,10 @@ def _note(
 def _candidates(event: Counted) -> Iterator[Id]:
     """All that an event's ids may turn out to be."""
     yield node(ANONYMOUS, event.anonymous_id)
+    if event.source != PARTNER:
+        yield from (Id(ACCOUNT, event.user_id),) if event.user_id else ()
+        yield from (node(PARTNER_MADE, event.partner_anonymous_id),) if event.partner_anonymous_id else ()
+        return
     for text in (event.user_id, event.partner_anonymous_id, (event.told.ids or {}).get(PREVIOUS)):
         if text:
             yield from (node(PARTNER_MADE, text), Id(ACCOUNT, text), Id(USER, text))
