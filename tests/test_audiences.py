@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from rollup_cast import NOW, count
 from test_subjects import OWNER, in_log, sent
 
-from store.audiences import reading
+from store.audiences import noting, reading
 from store.audiences.noting import SLOT_MS
 from store.audiences.statements import Membership, Statement, Trait, statements
 from store.database import Where, open_reader
@@ -110,6 +110,28 @@ def test_what_comes_late_takes_its_place_in_the_past(fresh: Where) -> None:
     count(fresh, [said(False, NOW + 20)])
     assert changes(fresh) == [(NOW, "u1", True), (NOW + 20, "u1", False), (NOW + 50, "u1", True)]
     assert sizes(fresh) == {"vips": 1}
+
+
+def test_the_newest_value_of_a_trait_counts_whenever_it_came(fresh: Where) -> None:
+    def computed(value: object, at: int) -> NewRow:
+        return sent("c", "u1", at, properties={"plan": value}, context=personas("trait", "plan"))
+
+    count(fresh, [computed("team", NOW + 5), computed("free", NOW)])
+    count(fresh, [computed("trial", NOW + 1)])
+    assert look(fresh, "log", "select value from audience_traits") == [('"team"',)]
+    count(fresh, [computed(None, NOW + 6)])
+
+    async def read() -> list[reading.Trait]:
+        async with await open_reader(fresh, "log") as db:
+            return await reading.traits(db, OWNER)
+
+    assert asyncio.run(read()) == [reading.Trait("plan", 0, [], 0)]
+
+
+def test_of_many_audiences_the_first_are_kept(fresh: Where, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noting, "MOST_NAMES", 2)
+    count(fresh, [said(True, NOW, audience=name) for name in ("a", "b", "c", "a")])
+    assert sizes(fresh) == {"a": 1, "b": 1}
 
 
 def test_old_spaces_are_understood_once_their_audience_is_known(fresh: Where) -> None:
