@@ -30,6 +30,7 @@ from collector.doors.quick import Quick
 from collector.doors.read import Answer, Callers, ReadDoor
 from collector.doors.segment import PATHS, QUICK_PATHS, SegmentDoor
 from collector.doors.segment_settings import SegmentSettings
+from collector.doors.webhook import WebhookDoor
 from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
@@ -140,6 +141,8 @@ class Collector:
         settings, intake, portal = self._settings, parts.intake, parts.portal
         health, callers = Health(parts.writer, settings.where), Callers(parts.directory)
         numbers = PageNumbers(callers, portal)
+        segment_settings = SegmentSettings(parts.directory, settings.public_url)
+        webhook = WebhookDoor(intake, parts.directory, parts.vault)
 
         def door(path: str, name: str) -> Route:
             scope, vault = path.rpartition("/")[2], parts.vault
@@ -156,9 +159,8 @@ class Collector:
             door("/api/v1/app-requests", "app_request"),
             door("/api/v1/uninstalls", "uninstall"),
             *(Route(path, segment, methods=["POST", "OPTIONS"]) for path in ("/v1/{call}", "/v1/{call}/")),
-            Route(
-                "/v1/projects/{key}/settings", SegmentSettings(parts.directory, settings.public_url), methods=["GET"]
-            ),
+            Route("/v1/projects/{key}/settings", segment_settings, methods=["GET"]),
+            Route("/webhooks/segment/{guid}", webhook, methods=["POST"]),
             read("/apps", Apps(callers)),
             read("/apps/{app_key}/events", Events(callers, portal.readers)),
             read("/apps/{app_key}/numbers/{page}", numbers),

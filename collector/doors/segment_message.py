@@ -48,13 +48,14 @@ class Message(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
     """What the request says of all its messages: `type` is its path's, '' when each names its own; `sent_at` is the
-    sender's clock."""
+    sender's clock; `passed_on`: Segment had them, and sends them."""
 
     door: str
     received_at: int
     type: str = ""
     sent_at: int | None = None
     context: dict[str, Any] = {}
+    passed_on: bool = False
 
 
 def told(message: Message, facts: Facts) -> Told:
@@ -262,7 +263,7 @@ _HUMP = re.compile(r"([a-z0-9])([A-Z])")
 def _occurred_at(message: Message, facts: Facts) -> int:
     """By our clock, in epoch ms: the sender's clock corrected by when it says it sent. Raises Refused."""
     received_at = facts.received_at
-    if message.received_at is not None and message.timestamp is not None:
+    if message.timestamp is not None and (facts.passed_on or message.received_at is not None):
         stated, sent_at = moment(message.timestamp, "timestamp"), None  # Segment has corrected it
     elif message.original_timestamp is not None:
         stated, sent_at = moment(message.original_timestamp, "originalTimestamp"), facts.sent_at

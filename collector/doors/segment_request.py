@@ -55,18 +55,21 @@ class RawBatch(Envelope, frozen=True, rename="camel", gc=False, kw_only=True):
 
 
 class Content(NamedTuple):
-    """A request's messages, each read or as it came, and what is said of all of them."""
+    """A request's messages, each read or as it came, and what is said of all of them. `passed_on`: by Segment."""
 
     messages: Sequence[Message | msgspec.Raw]
     write_key: str = ""
     sent_at: int | None = None
     context: dict[str, Any] | None = None
+    passed_on: bool = False
 
 
 _decode_one = msgspec.json.Decoder(One).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_batch = msgspec.json.Decoder(Batch).decode
 _decode_raw_batch = msgspec.json.Decoder(RawBatch).decode
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
+_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_message = msgspec.json.Decoder(Message).decode
 
 
@@ -96,6 +99,20 @@ def read_batch(body: bytes) -> Content:
     if batch.context and len(msgspec.json.encode(batch.context)) > MAX_SHARED_CONTEXT:
         raise Refused("too_large", f"the context of a batch has at most {MAX_SHARED_CONTEXT} bytes - at `$.context`")
     return Content(batch.batch, _text_in(batch.write_key), _sent_at(batch.sent_at), batch.context)
+
+
+def read_list(body: bytes, most: int) -> Content:
+    """A body that is a message, or a list of them, as Segment passes them on. Raises Refused."""
+    body, whole = _text(body)
+    if not body.lstrip().startswith(b"["):
+        return read_one(body)._replace(passed_on=True)
+    messages: Sequence[Message | msgspec.Raw] = []
+    if whole:
+        with suppress(ValueError, RecursionError):
+            messages = _decode_messages(body)
+    messages = messages or decoded(_decode_raws, body)
+    check_number(messages, most)
+    return Content(messages, passed_on=True)
 
 
 def check_number(messages: Sequence[Any], most: int) -> None:
@@ -129,7 +146,7 @@ def _sent_at(stated: Any) -> int | None:
 
 def judge(content: Content, kind: str, door: str, app: App, received_at: int, vault: Vault) -> list[Arrival | Turned]:
     """Each message as a row, or with why not. `kind` is the type that all of them have, '' when each says its own."""
-    facts = Facts(door, received_at, kind, content.sent_at, content.context or {})
+    facts = Facts(door, received_at, kind, content.sent_at, content.context or {}, content.passed_on)
     return [_judge_one(message, facts, app, vault) for message in content.messages]
 
 
