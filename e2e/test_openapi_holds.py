@@ -41,6 +41,10 @@ def within_reach() -> dict[str, Any]:
     parameters["Zone"]["schema"] = {"enum": ["UTC", "Asia/Kolkata", "Europe/Berlin", "Europe/Nowhere"]}
     for name in ("SegmentMessage", "SegmentBatch"):
         schemas[name]["properties"]["writeKey"] = {"enum": [None, ""]}  # it is in the header
+    named = {name: {"enum": [f"a-{name}"]} for name in ("event", "userId", "groupId", "previousId")}
+    schemas["SegmentMessage"]["properties"] |= named
+    schemas["SegmentMessage"]["required"] = ["type", *named]
+    schemas["SegmentTime"] = {"enum": ["2026-03-29T09:11:33Z", 1_774_775_493_000, None]}
     schemas["Moment"] = {"enum": ["2026-03-29T09:11:33Z", 1_774_775_493_000]}
     schemas["BackendMessage"]["properties"]["occurredAt"] = {"enum": ["2026-03-29T09:11:33Z", None]}
     return described
@@ -114,4 +118,6 @@ def test_what_fitted_was_stored_and_the_sums_are_exact(footfall: Footfall, colle
     assert findings["balanced"], findings
     assert findings["doors"]["stored"] > EACH, findings
     assert findings["doors"]["rejected"] > EACH, findings
+    partners = footfall.rows("events", "select count(*) from events where source = 'partner'")
+    assert partners[0][0] > 5, ANSWERS
     assert len(collector.log().splitlines()) == 1, "it has said nothing but that it began"
