@@ -1,6 +1,7 @@
 """Every route of the collector in reading order, and the life of what stands behind them.
 
-The browser's door is asked before the router: it is one path, exactly matched, and takes nearly every request.
+The browser's door and Segment's are asked before the router: their paths are exactly matched, and take nearly every
+request.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ from collector.doors.browser import BrowserDoor
 from collector.doors.events import Events
 from collector.doors.listing import Judge
 from collector.doors.numbers import PageNumbers
+from collector.doors.quick import Quick
 from collector.doors.read import Answer, Callers, ReadDoor
+from collector.doors.segment import PATHS, QUICK_PATHS, SegmentDoor
+from collector.doors.segment_settings import SegmentSettings
+from collector.doors.webhook import WebhookDoor
 from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
@@ -35,7 +40,7 @@ from collector.portal.openid import provider_of
 from collector.portal.pages import PAGES
 from collector.roller import Roller
 from collector.sweeper import Sweeper
-from collector.writer import Stored, Writer
+from collector.writer import Writer
 from store.database import Database, make_ready, open_reader, open_writer
 from store.secrets import Vault
 from store.settings import Settings
@@ -73,23 +78,19 @@ class Collector:
         starlette = Starlette(lifespan=self._life)
         starlette.router.redirect_slashes = False  # it would redirect to whatever host the request names
         self._router: ASGIApp = starlette
-        self._browser: BrowserDoor | None = None
-        self.quick_path = settings.ingest_path.encode()
+        self._direct: dict[str, ASGIApp] = {}  # doors by path
+        self.quick_paths = frozenset({settings.ingest_path.encode(), *(path.encode() for path in QUICK_PATHS)})
 
-    def quick(self, headers: Headers, body: bytes) -> tuple[asyncio.Future[Stored], Headers] | None:
-        """The quick lane into the browser's door: see collector/quick_lane.py."""
-        return None if self._browser is None else self._browser.quick(headers, body)
-
-    def quick_shed(self) -> None:
-        """Count a request of the quick lane whose commit failed."""
-        if self._browser is not None:
-            self._browser.shed()
+    def quick(self, path: bytes, headers: Headers, body: bytes) -> Quick | None:
+        """The quick lane into the doors that have one: see collector/quick_lane.py."""
+        door = self._direct.get(path.decode())
+        if isinstance(door, BrowserDoor):
+            return door.quick(headers, body)
+        return door.quick(path.decode(), headers, body) if isinstance(door, SegmentDoor) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == self._settings.ingest_path and self._browser is not None:
-            await self._browser(scope, receive, send)
-        else:
-            await self._router(scope, receive, send)
+        door = self._direct.get(scope.get("path", ""), self._router)
+        await door(scope, receive, send)
 
     @asynccontextmanager
     async def _life(self, app: Starlette) -> AsyncIterator[None]:
@@ -97,8 +98,12 @@ class Collector:
         async with AsyncExitStack() as stack:
             parts = await self._begin(stack)
             judge = Judge(parts.directory, parts.vault, self._settings.consent)
-            self._browser = BrowserDoor(parts.intake, judge, Origins(self._settings))
-            app.router.routes[:] = self._routes(parts)
+            browser = BrowserDoor(parts.intake, judge, Origins(self._settings))
+            segment = SegmentDoor(
+                parts.intake, parts.directory, parts.vault, pretend=self._settings.unknown_key == "pretend"
+            )
+            self._direct = dict.fromkeys(PATHS, segment) | {self._settings.ingest_path: browser}
+            app.router.routes[:] = self._routes(parts, segment)
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles
             yield
@@ -132,10 +137,12 @@ class Collector:
         stack.push_async_callback(asyncio.wait, [compiling])
         return Parts(directory, writer, log_reader, Intake(writer), Vault(settings.secret_key), portal)
 
-    def _routes(self, parts: Parts) -> list[BaseRoute]:
+    def _routes(self, parts: Parts, segment: SegmentDoor) -> list[BaseRoute]:
         settings, intake, portal = self._settings, parts.intake, parts.portal
         health, callers = Health(parts.writer, settings.where), Callers(parts.directory)
         numbers = PageNumbers(callers, portal)
+        segment_settings = SegmentSettings(parts.directory, settings.public_url)
+        webhook = WebhookDoor(intake, parts.directory, parts.vault)
 
         def door(path: str, name: str) -> Route:
             scope, vault = path.rpartition("/")[2], parts.vault
@@ -151,6 +158,9 @@ class Collector:
             door("/api/v1/installs", "install"),
             door("/api/v1/app-requests", "app_request"),
             door("/api/v1/uninstalls", "uninstall"),
+            *(Route(path, segment, methods=["POST", "OPTIONS"]) for path in ("/v1/{call}", "/v1/{call}/")),
+            Route("/v1/projects/{key}/settings", segment_settings, methods=["GET"]),
+            Route("/webhooks/segment/{guid}", webhook, methods=["POST"]),
             read("/apps", Apps(callers)),
             read("/apps/{app_key}/events", Events(callers, portal.readers)),
             read("/apps/{app_key}/numbers/{page}", numbers),
