@@ -18,10 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from collector.assets import load_snippet, load_static
 from collector.directory import Directory
 from collector.doors.apps import Apps
+from collector.doors.authentication import Gate
 from collector.doors.backend import BackendDoor
 from collector.doors.body import Headers
 from collector.doors.browser import BrowserDoor
 from collector.doors.events import Events
+from collector.doors.kochava import LINK_PATH, KochavaDoor
 from collector.doors.listing import Judge
 from collector.doors.numbers import PageNumbers
 from collector.doors.read import Answer, Callers, ReadDoor
@@ -32,6 +34,7 @@ from collector.origins import Origins
 from collector.portal.frame import Portal, compile_templates, routes
 from collector.portal.openid import provider_of
 from collector.portal.pages import PAGES
+from collector.quarantine import Quarantine
 from collector.roller import Roller
 from collector.sweeper import Sweeper
 from collector.writer import Stored, Writer
@@ -120,6 +123,9 @@ class Collector:
                     methods=["POST"],
                 )
 
+            gate = Gate(directory, vault, log_reader)
+            kochava = KochavaDoor(intake, directory, vault, gate, settings.retention_days)
+            portal.quarantine = Quarantine(intake, log_reader, {"kochava": kochava.judge_held})
             numbers = PageNumbers(callers, portal)
 
             def read(path: str, answer: Answer) -> Route:
@@ -131,6 +137,8 @@ class Collector:
                 door("/api/v1/installs", "install"),
                 door("/api/v1/app-requests", "app_request"),
                 door("/api/v1/uninstalls", "uninstall"),
+                Route("/track/json", kochava, methods=["POST"]),
+                Route(LINK_PATH, kochava, methods=["POST"]),
                 read("/apps", Apps(callers)),
                 read("/apps/{app_key}/events", Events(callers, portal.readers)),
                 read("/apps/{app_key}/numbers/{page}", numbers),
