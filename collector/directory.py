@@ -58,6 +58,11 @@ class Directory:
         """What is known now; `find_app` also looks again."""
         return self._apps.get(app_key)
 
+    def app_by(self, naming: Naming, value: str) -> App | None:
+        """As `app`, by what else names it."""
+        app_key = self._app_keys.get((naming, value))
+        return self._apps.get(app_key) if app_key is not None else None
+
     async def find_app(self, app_key: str, asked: float) -> App | None:
         """`asked` is when the request came, by the monotonic clock: what was added before is found."""
         if app_key not in self._apps:
@@ -68,8 +73,7 @@ class Directory:
         """As `find_app`, by what else names an app: its ingest key, or its GUID."""
         if (naming, value) not in self._app_keys:
             await self._look_again(asked)
-        app_key = self._app_keys.get((naming, value))
-        return self._apps.get(app_key) if app_key is not None else None
+        return self.app_by(naming, value)
 
     async def find_token(self, token: str, asked: float) -> Token | None:
         digest = token_hash(token)

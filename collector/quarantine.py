@@ -20,7 +20,8 @@ from store.registry import App
 
 TOGETHER = 100  # requests that one commit may release
 
-Judge = Callable[[App, Held, int], Awaitable[Sequence[Arrival | Turned | Parked]]]
+Judged = Sequence[Arrival | Turned | Parked]
+Judge = Callable[[App, Held, int], Awaitable[Judged]]
 
 
 class Quarantine:
@@ -73,7 +74,7 @@ class Quarantine:
         if held is None or judge is None:
             return Counter()
         try:
-            judged: Sequence[Arrival | Turned | Parked] = await judge(app, held, now)
+            judged: Judged = await judge(app, held, now)
         except Refused as refused:
             judged = [Turned(refused, app.app_key, held.body)]
         leaving = [(app.app_key, quarantine_id)]

@@ -47,7 +47,7 @@ _SLASH = re.compile(rb"(?<!\\)/")
 
 
 class Request(NamedTuple):
-    """What came: at which door and path, its headers in small letters, its body unpacked, when in epoch ms."""
+    """What came: at which door and path, its headers in small letters, its body as it came, when in epoch ms."""
 
     door: str
     path: str
@@ -63,6 +63,19 @@ class Pair(NamedTuple):
     secret: bytes
 
 
+class Unproven(Refused):
+    """What an app's rule turned away; `app_key` is the app's."""
+
+    def __init__(self, app: App, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.app_key = app.app_key
+
+
+def is_open(app: App) -> bool:
+    """Whether the app wants no proof of any sender, so that nobody need be asked."""
+    return app.authentication == OFF
+
+
 class Gate:
     """The judgement as the doors call it, with what it has to look up."""
 
@@ -71,21 +84,22 @@ class Gate:
         self._vault = vault
         self._reader = reader
 
-    async def admit(self, app: App, request: Request, kept: Any = None) -> str | Parked:
+    async def admit(self, app: App, request: Request, content: bytes) -> str | Parked:
         """Whether a request may speak for an app.
 
         Answers what its messages without ids of their own get theirs of: '' where the app asks for no proof, so that
         each is an act of its own; else the act that was proved. Or, where the app parks what lacks proof, what to hand
-        to `ingest` instead of its messages: `kept`, decoded, if only part of the body is this app's. Raises Refused.
+        to `ingest` instead of its messages: `content`, which is the body unpacked, or what of it is this app's. Raises
+        Unproven.
         """
-        if app.authentication == OFF:
+        if is_open(app):
             return ""
         try:
             return proved(self._pairs(app), request)
         except Refused as refused:
-            if app.authentication != QUARANTINE:
-                raise
-            return await self._park(app, request, refused.reason, kept)
+            if app.authentication == QUARANTINE:
+                return await self._park(app, request, refused.reason, content)
+            raise Unproven(app, refused.reason, refused.detail) from None
 
     def _pairs(self, app: App) -> list[Pair]:
         """An app's live pairs; one whose secret was lost with the secret key proves nothing any more."""
@@ -95,11 +109,11 @@ class Gate:
                 found.append(Pair(pair.api_key.encode(), self._vault.decrypt(pair.secret).encode()))
         return found
 
-    async def _park(self, app: App, request: Request, reason: str, kept: Any) -> Parked:
-        body = msgspec.json.encode(without_secrets(unpacked(request.body) if kept is None else kept))
+    async def _park(self, app: App, request: Request, reason: str, content: bytes) -> Parked:
+        body = msgspec.json.encode(without_secrets(unpacked(content)))
         there = await quarantine.amount(self._reader, app.app_key)
         if not fits(there, len(body)):
-            raise Refused("quarantine_full", "too much waits in the app's quarantine: release or drop it first")
+            raise Unproven(app, "quarantine_full", "too much waits in the app's quarantine: release or drop it first")
         quarantine_id = act_of(request.path.encode(), body)
         return Parked(
             Held(

@@ -20,6 +20,7 @@ from collector.doors import claims
 from collector.doors.claims import Claim
 from collector.doors.identity import is_of_a_test, known
 from collector.doors.partner import Told
+from collector.doors.segment_message import NETWORK_ADDRESSES
 from collector.doors.wire import DAY_MS, YEAR_2000_MS, milliseconds
 from store.errors import Refused
 
@@ -32,9 +33,9 @@ RESERVED = frozenset(
     "network source fb_campaign campaign site creative attribution_type integration_type integration_version"
     " cracked jailbroken".split()
 )
-ADDRESSES = frozenset("origination_ip ip ip_address client_ip device_ip user_ip remote_addr".split())
+ADDRESSES = frozenset({"origination_ip", "device_ip", *(name.lower() for name in NETWORK_ADDRESSES)})
 DEVICE_IDS = ("idfa", "idfv", "adid", "android_id", "openudid", "udid", "imei", "mac", "oaid", "amazon_adid")
-MOST_DEPTH = 32
+MOST_DEPTH = 60
 MOST_IDS = 30
 MOST_AGENT_CHARACTERS = 1_000
 _HEX_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}

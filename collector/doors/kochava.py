@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from collector.directory import Directory
 from collector.doors import authentication, calls
-from collector.doors.authentication import Gate, Request, unpacked
+from collector.doors.authentication import Gate, Request, is_open, unpacked
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after
 from collector.doors.calls import DOOR
 from collector.doors.partner import arrival
@@ -29,7 +29,7 @@ from store.secrets import Vault
 MAX_BODY = 2 * 1024 * 1024
 MAX_CALLS = 1_000
 STATUS = {"too_large": 413, "too_many": 413, "unknown_app": 404, **authentication.STATUS}
-LINK_PATH = "/v1/cpi/identityLink.php"
+TRACK_PATH, LINK_PATH = "/track/json", "/v1/cpi/identityLink.php"
 
 Judged = Arrival | Turned | Parked
 
@@ -40,6 +40,15 @@ class Told(NamedTuple):
     place: int
     message: Any
     app: App
+
+
+class Circumstances(NamedTuple):
+    """Where and when calls came and are stored, epoch milliseconds, and the oldest that one of them may be."""
+
+    path: str
+    came_at: int
+    received_at: int
+    oldest: int = 0
 
 
 class KochavaDoor:
@@ -108,34 +117,36 @@ class KochavaDoor:
     async def _of_app(self, request: Request, told: list[Told], whole: bool) -> dict[int, Judged]:
         app = told[0].app
         try:
-            act = await self._gate.admit(app, request, None if whole else [each.message for each in told])
+            content = request.body if whole or is_open(app) else encoded([each.message for each in told])
+            act = await self._gate.admit(app, request, content)
         except Refused as refused:
             return {each.place: Turned(refused, app.app_key, kept(each.message)) for each in told}
         if isinstance(act, Parked):
             return {told[0].place: act}
-        came_at = request.received_at
+        now = request.received_at
+        around = Circumstances(request.path, now, now, now - self._kept_ms if act else 0)
         return {
-            each.place: self._one(app, each.message, request.path, f"{act}:{place}" if act else "", came_at, came_at)
+            each.place: self._one(app, each.message, f"{act}:{place}" if act else "", around)
             for place, each in enumerate(told)
         }
 
     async def judge_held(self, app: App, held: Held, received_at: int) -> list[Judged]:
         """What the quarantine releases, judged as it would have been when it came."""
         messages, _ = messages_of(held.body)
+        around = Circumstances(held.path, held.received_at, received_at)
         return [
-            self._one(app, message, held.path, f"{held.quarantine_id}:{place}", held.received_at, received_at)
-            for place, message in enumerate(messages)
+            self._one(app, message, f"{held.quarantine_id}:{place}", around) for place, message in enumerate(messages)
         ]
 
-    def _one(self, app: App, message: Any, path: str, act: str, came_at: int, received_at: int) -> Judged:
+    def _one(self, app: App, message: Any, act: str, around: Circumstances) -> Judged:
         """One call; `act` is what its id is made of when it says by itself neither when it was nor which it is."""
         try:
-            call = calls.call_of(message, action_of(path, message))
-            told = calls.told(call, came_at)
-            if act and told.occurred_at < received_at - self._kept_ms:
+            call = calls.call_of(message, action_of(around.path, message))
+            told = calls.told(call, around.came_at)
+            if told.occurred_at < around.oldest:
                 raise Refused("too_old", "the log no longer knows whether it came before - at `$.data.usertime`")
             identity = calls.stated_id(call, app.app_key) or act or None
-            return arrival(app, msgspec.structs.replace(told, message_id=identity), received_at, self._vault)
+            return arrival(app, msgspec.structs.replace(told, message_id=identity), around.received_at, self._vault)
         except Refused as refused:
             return Turned(refused, app.app_key, kept(message))
 
@@ -157,6 +168,14 @@ def messages_of(body: bytes) -> tuple[list[Any], bool]:
     if len(read) > MAX_CALLS:
         raise Refused("too_many", f"a list has at most {MAX_CALLS} calls")
     return read, False
+
+
+def encoded(messages: list[Any]) -> bytes:
+    """Some messages of a list as one. Raises Refused."""
+    try:
+        return msgspec.json.encode(messages)
+    except RecursionError:
+        raise Refused("too_deep", "the JSON is nested too deeply") from None
 
 
 def kept(message: Any) -> bytes:
