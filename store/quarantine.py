@@ -73,10 +73,15 @@ async def amount(db: Database, app_key: str) -> Amount:
     return Amount(*(row or (0, 0)))
 
 
-async def reasons(db: Database, app_key: str) -> dict[str, int]:
-    """How many of an app are there, by the reason for which they are."""
+async def rejected(db: Database, app_key: str, since_hour: int) -> dict[str, int]:
+    """How much of an app was rejected from one epoch hour on, by reason; what was parked counts as `quarantined`."""
     rows = await db.all(
-        "/* quarantine.reasons */ select reason, count(*) from quarantine where app_key = ? group by reason", (app_key,)
+        """/* quarantine.rejected */
+        select reason, cast(sum(n) as bigint)
+        from door_tallies
+        where app_key = ? and hour >= ? and outcome = 'rejected'
+        group by reason""",
+        (app_key, since_hour),
     )
     return dict(rows)
 

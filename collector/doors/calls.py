@@ -23,9 +23,9 @@ from collector.doors.partner import Told
 from collector.doors.segment_message import NETWORK_ADDRESSES
 from collector.doors.wire import DAY_MS, YEAR_2000_MS, milliseconds
 from store.errors import Refused
+from store.feed import INSTALLED
 
 DOOR = "kochava"
-INSTALLED = "Application Installed"  # Segment's name of it
 CLICKED, SEEN = "Campaign Clicked", "Campaign Viewed"
 ACTIONS = ("install", "event", "update", "identityLink", "click", "impression")
 ONCE = frozenset({"install", "update", "identityLink"})  # that say the same however often they come

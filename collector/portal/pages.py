@@ -5,6 +5,7 @@ from __future__ import annotations
 from collector.portal import (
     account,
     audit,
+    authentication,
     deliveries,
     destination,
     details,
@@ -36,6 +37,7 @@ PAGES: list[Page] = [
     *visitors.PAGES,
     *details.PAGES,
     *destination.PAGES,
+    *authentication.PAGES,
     *live.PAGES,
     *event.PAGES,
     *deliveries.PAGES,
