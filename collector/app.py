@@ -34,6 +34,7 @@ from collector.doors.read import Answer, Callers, ReadDoor
 from collector.doors.segment import DOOR as SEGMENT
 from collector.doors.segment import PATHS, QUICK_PATHS, SegmentDoor
 from collector.doors.segment_settings import SegmentSettings
+from collector.doors.webhook import WebhookDoor
 from collector.health import Health
 from collector.ingest import Intake
 from collector.openapi import load_document
@@ -104,11 +105,11 @@ class Collector:
             parts = await self._begin(stack)
             judge = Judge(parts.directory, parts.vault, self._settings.consent)
             browser = BrowserDoor(parts.intake, judge, Origins(self._settings))
-            gate = Gate(parts.directory, parts.vault, parts.log_reader)
+            gate = Gate(parts.directory, parts.vault, parts.log_reader, self._settings.retention_days)
             segment = SegmentDoor(
                 parts.intake, parts.directory, parts.vault, gate, pretend=self._settings.unknown_key == "pretend"
             )
-            kochava = KochavaDoor(parts.intake, parts.directory, parts.vault, gate, self._settings.retention_days)
+            kochava = KochavaDoor(parts.intake, parts.directory, parts.vault, gate)
             judges: dict[str, Release] = {SEGMENT: segment.judge_held, KOCHAVA: kochava.judge_held}
             parts.portal.quarantine = Quarantine(parts.intake, parts.log_reader, judges)
             self._direct = dict.fromkeys(PATHS, segment) | {self._settings.ingest_path: browser}
@@ -150,6 +151,8 @@ class Collector:
         settings, intake, portal = self._settings, parts.intake, parts.portal
         health, callers = Health(parts.writer, settings.where), Callers(parts.directory)
         numbers = PageNumbers(callers, portal)
+        segment_settings = SegmentSettings(parts.directory, settings.public_url)
+        webhook = WebhookDoor(intake, parts.directory, parts.vault)
 
         def door(path: str, name: str) -> Route:
             scope, vault = path.rpartition("/")[2], parts.vault
@@ -166,9 +169,8 @@ class Collector:
             door("/api/v1/app-requests", "app_request"),
             door("/api/v1/uninstalls", "uninstall"),
             *(Route(path, segment, methods=["POST", "OPTIONS"]) for path in ("/v1/{call}", "/v1/{call}/")),
-            Route(
-                "/v1/projects/{key}/settings", SegmentSettings(parts.directory, settings.public_url), methods=["GET"]
-            ),
+            Route("/v1/projects/{key}/settings", segment_settings, methods=["GET"]),
+            Route("/webhooks/segment/{guid}", webhook, methods=["POST"]),
             Route(TRACK_PATH, kochava, methods=["POST"]),
             Route(LINK_PATH, kochava, methods=["POST"]),
             read("/apps", Apps(callers)),

@@ -22,7 +22,8 @@ import msgspec
 from collector.directory import Directory
 from collector.doors.body import text_of
 from collector.doors.calls import clean
-from collector.doors.wire import decoded, mended
+from collector.doors.partner import Told
+from collector.doors.wire import DAY_MS, decoded, mended
 from collector.ingest import Parked
 from store import quarantine
 from store.authentication import OFF, QUARANTINE
@@ -71,6 +72,12 @@ class Unproven(Refused):
         self.app_key = app.app_key
 
 
+def check_age(told: Told, oldest: int) -> None:
+    """Raises Refused for what is older than the log remembers."""
+    if told.occurred_at < oldest:
+        raise Refused("too_old", "it is so old that the log no longer knows whether it came before")
+
+
 def is_open(app: App) -> bool:
     """Whether the app wants no proof of any sender, so that nobody need be asked."""
     return app.authentication == OFF
@@ -79,10 +86,11 @@ def is_open(app: App) -> bool:
 class Gate:
     """The judgement as the doors call it, with what it has to look up."""
 
-    def __init__(self, directory: Directory, vault: Vault, reader: Database) -> None:
+    def __init__(self, directory: Directory, vault: Vault, reader: Database, retention_days: int) -> None:
         self._directory = directory
         self._vault = vault
         self._reader = reader
+        self._kept_ms = retention_days * DAY_MS
 
     async def admit(self, app: App, request: Request, content: bytes) -> str | Parked:
         """Whether a request may speak for an app.
@@ -95,11 +103,21 @@ class Gate:
         if is_open(app):
             return ""
         try:
+            return await self._judge(app, request, content)
+        except Refused as refused:
+            raise Unproven(app, refused.reason, refused.detail) from None
+
+    def oldest(self, act: str, received_at: int) -> int:
+        """Before when nothing of a proved act may have happened, epoch ms: the log would not know it again."""
+        return received_at - self._kept_ms if act else 0
+
+    async def _judge(self, app: App, request: Request, content: bytes) -> str | Parked:
+        try:
             return proved(self._pairs(app), request)
         except Refused as refused:
-            if app.authentication == QUARANTINE:
-                return await self._park(app, request, refused.reason, content)
-            raise Unproven(app, refused.reason, refused.detail) from None
+            if app.authentication != QUARANTINE:
+                raise
+            return await self._park(app, request, refused.reason, content)
 
     def _pairs(self, app: App) -> list[Pair]:
         """An app's live pairs; one whose secret was lost with the secret key proves nothing any more."""
@@ -113,7 +131,7 @@ class Gate:
         body = msgspec.json.encode(without_secrets(unpacked(content)))
         there = await quarantine.amount(self._reader, app.app_key)
         if not fits(there, len(body)):
-            raise Unproven(app, "quarantine_full", "too much waits in the app's quarantine: release or drop it first")
+            raise Refused("quarantine_full", "too much waits in the app's quarantine: release or drop it first")
         quarantine_id = act_of(request.path.encode(), body)
         return Parked(
             Held(

@@ -19,7 +19,6 @@ from collector.doors.authentication import Gate, Request, is_open, unpacked
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after
 from collector.doors.calls import DOOR
 from collector.doors.partner import arrival
-from collector.doors.wire import DAY_MS
 from collector.ingest import Arrival, Intake, Parked, Receipt, Turned
 from store.entry import Held
 from store.errors import Refused, Unavailable
@@ -60,13 +59,11 @@ class KochavaDoor:
         directory: Directory,
         vault: Vault,
         gate: Gate,
-        retention_days: int,
     ) -> None:
         self._intake = intake
         self._directory = directory
         self._vault = vault
         self._gate = gate
-        self._kept_ms = retention_days * DAY_MS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         received_at, asked = time.time_ns() // 1_000_000, time.monotonic()
@@ -124,7 +121,7 @@ class KochavaDoor:
         if isinstance(act, Parked):
             return {told[0].place: act}
         now = request.received_at
-        around = Circumstances(request.path, now, now, now - self._kept_ms if act else 0)
+        around = Circumstances(request.path, now, now, self._gate.oldest(act, now))
         return {
             each.place: self._one(app, each.message, f"{act}:{place}" if act else "", around)
             for place, each in enumerate(told)
@@ -143,8 +140,7 @@ class KochavaDoor:
         try:
             call = calls.call_of(message, action_of(around.path, message))
             told = calls.told(call, around.came_at)
-            if told.occurred_at < around.oldest:
-                raise Refused("too_old", "the log no longer knows whether it came before - at `$.data.usertime`")
+            authentication.check_age(told, around.oldest)
             identity = calls.stated_id(call, app.app_key) or act or None
             return arrival(app, msgspec.structs.replace(told, message_id=identity), around.received_at, self._vault)
         except Refused as refused:

@@ -23,6 +23,7 @@ from collector.doors.segment_request import (
     SUCCESS,
     UNAVAILABLE,
     Content,
+    Proof,
     answer,
     judge,
     read_batch,
@@ -151,15 +152,16 @@ class SegmentDoor:
         act = await self._gate.admit(app, Request(DOOR, path, headers, packed, received_at), body)
         if isinstance(act, Parked):
             return await self._intake.ingest(DOOR, received_at, [act], len(body))
-        judged = judge(content, "" if call in SEVERAL else call, DOOR, app, received_at, self._vault, act)
+        proof = Proof(act, self._gate.oldest(act, received_at))
+        judged = judge(content, "" if call in SEVERAL else call, DOOR, app, received_at, self._vault, proof)
         return await self._intake.ingest(DOOR, received_at, judged, stored_size(judged, body))
 
     async def judge_held(self, app: App, held: Held, received_at: int) -> list[Arrival | Turned]:
         """What the quarantine releases, judged as it would have been when it came."""
         call = PATHS[held.path]
         content = read_batch(held.body) if call in SEVERAL else read_one(held.body)
-        kind, act = "" if call in SEVERAL else call, held.quarantine_id
-        return judge(content, kind, DOOR, app, held.received_at, self._vault, act, received_at)
+        kind, proof = "" if call in SEVERAL else call, Proof(held.quarantine_id, stored_at=received_at)
+        return judge(content, kind, DOOR, app, held.received_at, self._vault, proof)
 
     async def _app(self, headers: dict[bytes, bytes], content: Content, asked: float) -> App:
         """Whose key it is. Raises Refused."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from collector.doors import claims
 from collector.doors.partner import Told
 from collector.doors.wire import DAY_MS, YEAR_2000_MS, milliseconds
 from collector.scrub import scrub
@@ -48,13 +49,14 @@ class Message(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
     """What the request says of all its messages: `type` is its path's, '' when each names its own; `sent_at` is the
-    sender's clock."""
+    sender's clock; `passed_on`: Segment had them, and sends them."""
 
     door: str
     received_at: int
     type: str = ""
     sent_at: int | None = None
     context: dict[str, Any] = {}
+    passed_on: bool = False
 
 
 def told(message: Message, facts: Facts) -> Told:
@@ -68,6 +70,7 @@ def told(message: Message, facts: Facts) -> Told:
     ids = _device_ids(context["device"], context) if "device" in context else {}
     if kind == "alias":
         ids["previous_id"] = _previous(message)
+    claim = claims.from_context(_campaign(context["campaign"])) if "campaign" in context else claims.NONE
     user_agent, locale = context.get("userAgent"), context.get("locale")
     return Told(
         door=facts.door,
@@ -78,7 +81,8 @@ def told(message: Message, facts: Facts) -> Told:
         user_id=present(message.user_id),
         occurred_at=_occurred_at(message, facts),
         ids=ids,
-        campaign=_campaign(context["campaign"]) if "campaign" in context else {},
+        campaign=claim.campaign,
+        flags=claim.flags,
         properties=_properties(kind, message),
         context={name: value for name, value in context.items() if name not in _HAVE_A_PLACE},
         user_agent=user_agent[:512] if isinstance(user_agent, str) and user_agent else None,
@@ -262,7 +266,7 @@ _HUMP = re.compile(r"([a-z0-9])([A-Z])")
 def _occurred_at(message: Message, facts: Facts) -> int:
     """By our clock, in epoch ms: the sender's clock corrected by when it says it sent. Raises Refused."""
     received_at = facts.received_at
-    if message.received_at is not None and message.timestamp is not None:
+    if message.timestamp is not None and (facts.passed_on or message.received_at is not None):
         stated, sent_at = moment(message.timestamp, "timestamp"), None  # Segment has corrected it
     elif message.original_timestamp is not None:
         stated, sent_at = moment(message.original_timestamp, "originalTimestamp"), facts.sent_at

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from collector.doors.authentication import check_age
 from collector.doors.body import text_of
 from collector.doors.partner import arrival
 from collector.doors.segment_message import NETWORK_ADDRESSES, Facts, Message, moment, told
@@ -55,18 +56,21 @@ class RawBatch(Envelope, frozen=True, rename="camel", gc=False, kw_only=True):
 
 
 class Content(NamedTuple):
-    """A request's messages, each read or as it came, and what is said of all of them."""
+    """A request's messages, each read or as it came, and what is said of all of them. `passed_on`: by Segment."""
 
     messages: Sequence[Message | msgspec.Raw]
     write_key: str = ""
     sent_at: int | None = None
     context: dict[str, Any] | None = None
+    passed_on: bool = False
 
 
 _decode_one = msgspec.json.Decoder(One).decode
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_batch = msgspec.json.Decoder(Batch).decode
 _decode_raw_batch = msgspec.json.Decoder(RawBatch).decode
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
+_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_message = msgspec.json.Decoder(Message).decode
 
 
@@ -98,6 +102,20 @@ def read_batch(body: bytes) -> Content:
     return Content(batch.batch, _text_in(batch.write_key), _sent_at(batch.sent_at), batch.context)
 
 
+def read_list(body: bytes, most: int) -> Content:
+    """A body that is a message, or a list of them, as Segment passes them on. Raises Refused."""
+    body, whole = _text(body)
+    if not body.lstrip().startswith(b"["):
+        return read_one(body)._replace(passed_on=True)
+    messages: Sequence[Message | msgspec.Raw] = []
+    if whole:
+        with suppress(ValueError, RecursionError):
+            messages = _decode_messages(body)
+    messages = messages or decoded(_decode_raws, body)
+    check_number(messages, most)
+    return Content(messages, passed_on=True)
+
+
 def check_number(messages: Sequence[Any], most: int) -> None:
     """Raises Refused when there are none, or too many."""
     if not messages:
@@ -127,6 +145,18 @@ def _sent_at(stated: Any) -> int | None:
 # --- judging
 
 
+class Proof(NamedTuple):
+    """What was proved of a request: what messages get ids of that have none of their own, '' where each is an act of
+    its own; and before when none may have happened. `stored_at` is when they are stored, if not when they came."""
+
+    act: str = ""
+    oldest: int = 0
+    stored_at: int | None = None
+
+
+UNASKED = Proof()
+
+
 def judge(
     content: Content,
     kind: str,
@@ -134,31 +164,23 @@ def judge(
     app: App,
     received_at: int,
     vault: Vault,
-    act: str = "",
-    stored_at: int | None = None,
+    proof: Proof = UNASKED,
 ) -> list[Arrival | Turned]:
-    """Each message as a row, or with why not. `kind` is the type that all of them have, '' when each says its own.
-
-    `act` is what messages get ids of that have none of their own, '' where each is an act of its own; `stored_at` is
-    when it is stored, where that is not when it came.
-    """
-    facts = Facts(door, received_at, kind, content.sent_at, content.context or {})
-    at = received_at if stored_at is None else stored_at
-    return [
-        _judge_one(message, facts, app, vault, f"{act}:{place}" if act else "", at)
-        for place, message in enumerate(content.messages)
-    ]
+    """Each message as a row, or with why not. `kind` is the type that all of them have, '' when each says its own."""
+    facts = Facts(door, received_at, kind, content.sent_at, content.context or {}, content.passed_on)
+    return [_judge_one(message, facts, app, vault, proof, place) for place, message in enumerate(content.messages)]
 
 
 def _judge_one(
-    message: Message | msgspec.Raw, facts: Facts, app: App, vault: Vault, act: str, stored_at: int
+    message: Message | msgspec.Raw, facts: Facts, app: App, vault: Vault, proof: Proof, place: int
 ) -> Arrival | Turned:
     try:
         plain = _read(message) if isinstance(message, msgspec.Raw) else message
         said = told(plain, facts)
-        if act and said.message_id is None:
-            said = msgspec.structs.replace(said, message_id=act)
-        return arrival(app, said, stored_at, vault)
+        check_age(said, proof.oldest)
+        if proof.act and said.message_id is None:
+            said = msgspec.structs.replace(said, message_id=f"{proof.act}:{place}")
+        return arrival(app, said, proof.stored_at or facts.received_at, vault)
     except Refused as refused:
         return Turned(refused, app.app_key, redacted(message, app.ingest_key))
 

@@ -44,7 +44,6 @@ REASONS = {
     "stale_proof": "it was signed too long ago, or a clock is wrong",
     QUARANTINED: "it waits, or waited, below",
     "quarantine_full": "the quarantine was full",
-    "too_old": "it was too old for a replay to be told",
 }
 
 
