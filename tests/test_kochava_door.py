@@ -483,3 +483,38 @@ def test_when_the_log_cannot_be_written_the_sender_is_told_to_come_back(
     answer = post(doors, call(cast))
     assert (answer.status_code, answer.json()["reason"]) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) >= 1
+
+
+# --- what the integration with Segment brings besides, at Segment's own door
+
+
+def segment(doors: Doors, cast: Cast, path: str, **message: Any) -> int:
+    """One call of Segment's, with the app's key; the status of its answer."""
+    ((key,),) = cast.rows("select ingest_key from apps where app_key = 'com.owner.charts'", nature="registry")
+    return post(doors, {"writeKey": key, "anonymousId": "a-1"} | message, path).status_code
+
+
+@SQLITE
+def test_what_the_iad_middleware_adds_to_a_track_call_is_its_campaign(doors: Doors, cast: Cast) -> None:
+    parts = {"provider": "Apple", "source": "iAd", "name": "Spring", "ad_group": "unknown", "id": "15222869"}
+    for campaign in (parts, dict.fromkeys(parts, "unknown") | {"provider": "Apple", "source": "iAd"}):
+        assert segment(doors, cast, "/v1/track", event="Order Completed", context={"campaign": campaign}) == 200
+    assert segment(doors, cast, "/v1/track", event="x", context={"campaign": parts | {"id": "1234567890"}}) == 200
+    claimed, unknown, made_up = (stored["details"] for stored in cast.events())
+    assert claimed["campaign"] == {"provider": "Apple", "source": "iAd", "name": "Spring", "id": "15222869"}
+    assert "campaign" not in unknown
+    assert ("campaign" in made_up, made_up["flags"]) == (False, ["developer_claim"])
+
+
+@SQLITE
+def test_an_audience_comes_as_an_identify_call_with_a_boolean_trait(doors: Doors, cast: Cast) -> None:
+    entered = {"userId": "u-1", "messageId": "m-1", "traits": {"order_completed_last_30days": True}}
+    left = {"userId": "u-1", "messageId": "m-2", "traits": {"order_completed_last_30days": False}}
+    for message in (entered, left, entered):
+        assert segment(doors, cast, "/v1/identify", **message) == 200
+    traits = [(stored["type"], stored["user_id"], stored["details"]["properties"]) for stored in cast.events()]
+    assert traits == [
+        ("identify", "u-1", {"order_completed_last_30days": True}),
+        ("identify", "u-1", {"order_completed_last_30days": False}),
+    ]
+    assert cast.balance()["duplicate"] == 1
