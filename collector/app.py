@@ -20,14 +20,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from collector.assets import load_snippet, load_static
 from collector.directory import Directory
 from collector.doors.apps import Apps
+from collector.doors.authentication import Gate
 from collector.doors.backend import BackendDoor
 from collector.doors.body import Headers
 from collector.doors.browser import BrowserDoor
+from collector.doors.calls import DOOR as KOCHAVA
 from collector.doors.events import Events
+from collector.doors.kochava import LINK_PATH, TRACK_PATH, KochavaDoor
 from collector.doors.listing import Judge
 from collector.doors.numbers import PageNumbers
 from collector.doors.quick import Quick
 from collector.doors.read import Answer, Callers, ReadDoor
+from collector.doors.segment import DOOR as SEGMENT
 from collector.doors.segment import PATHS, QUICK_PATHS, SegmentDoor
 from collector.doors.segment_settings import SegmentSettings
 from collector.doors.webhook import WebhookDoor
@@ -38,6 +42,8 @@ from collector.origins import Origins
 from collector.portal.frame import Portal, compile_templates, routes
 from collector.portal.openid import provider_of
 from collector.portal.pages import PAGES
+from collector.quarantine import Judge as Release
+from collector.quarantine import Quarantine
 from collector.roller import Roller
 from collector.sweeper import Sweeper
 from collector.writer import Writer
@@ -99,11 +105,15 @@ class Collector:
             parts = await self._begin(stack)
             judge = Judge(parts.directory, parts.vault, self._settings.consent)
             browser = BrowserDoor(parts.intake, judge, Origins(self._settings))
+            gate = Gate(parts.directory, parts.vault, parts.log_reader, self._settings.retention_days)
             segment = SegmentDoor(
-                parts.intake, parts.directory, parts.vault, pretend=self._settings.unknown_key == "pretend"
+                parts.intake, parts.directory, parts.vault, gate, pretend=self._settings.unknown_key == "pretend"
             )
+            kochava = KochavaDoor(parts.intake, parts.directory, parts.vault, gate)
+            judges: dict[str, Release] = {SEGMENT: segment.judge_held, KOCHAVA: kochava.judge_held}
+            parts.portal.quarantine = Quarantine(parts.intake, parts.log_reader, judges)
             self._direct = dict.fromkeys(PATHS, segment) | {self._settings.ingest_path: browser}
-            app.router.routes[:] = self._routes(parts, segment)
+            app.router.routes[:] = self._routes(parts, segment, kochava)
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles
             yield
@@ -137,7 +147,7 @@ class Collector:
         stack.push_async_callback(asyncio.wait, [compiling])
         return Parts(directory, writer, log_reader, Intake(writer), Vault(settings.secret_key), portal)
 
-    def _routes(self, parts: Parts, segment: SegmentDoor) -> list[BaseRoute]:
+    def _routes(self, parts: Parts, segment: SegmentDoor, kochava: KochavaDoor) -> list[BaseRoute]:
         settings, intake, portal = self._settings, parts.intake, parts.portal
         health, callers = Health(parts.writer, settings.where), Callers(parts.directory)
         numbers = PageNumbers(callers, portal)
@@ -161,6 +171,8 @@ class Collector:
             *(Route(path, segment, methods=["POST", "OPTIONS"]) for path in ("/v1/{call}", "/v1/{call}/")),
             Route("/v1/projects/{key}/settings", segment_settings, methods=["GET"]),
             Route("/webhooks/segment/{guid}", webhook, methods=["POST"]),
+            Route(TRACK_PATH, kochava, methods=["POST"]),
+            Route(LINK_PATH, kochava, methods=["POST"]),
             read("/apps", Apps(callers)),
             read("/apps/{app_key}/events", Events(callers, portal.readers)),
             read("/apps/{app_key}/numbers/{page}", numbers),

@@ -26,10 +26,22 @@ from portal_past import past
 
 from exporter.report import Voice
 from exporter.run import run_once
-from store import description, destinations, links, log, parking, passwords, people, proof, registry, sessions
+from store import (
+    authentication,
+    description,
+    destinations,
+    links,
+    log,
+    parking,
+    passwords,
+    people,
+    proof,
+    registry,
+    sessions,
+)
 from store.database import Database, open_reader, open_writer
 from store.destinations import MAIN, Change
-from store.entry import Entry, Rejection
+from store.entry import Entry, Held, Rejection
 from store.event import Details, encode_details
 from store.people import Person, Role
 from store.rollups.following import Follower
@@ -132,6 +144,7 @@ class Goods:
         await self.weeks()
         async with await open_writer(self.settings.where, "registry") as db:
             await self.destinations(db)
+            await self.demand_proof(db)
         await self.four_hours()
         await self.wishes()
         await self.look_up()
@@ -198,6 +211,21 @@ class Goods:
         await destinations.set_destination(
             db, vault, begun, NOTES, Change(segment_write_key="NORDLICHTNOTES00000000000000KEY3"), self.start
         )
+
+    async def demand_proof(self, db: Database) -> None:
+        """Charts asks for proof, with one key pair, and three calls came without."""
+        owner, calls = PEOPLE["owner"][0], ("Subscription Started", "Tutorial Complete", "Purchase")
+        await authentication.add_pair(db, self.vault, self.now - 2 * DAY_MS, CHARTS, owner)
+        await authentication.set_mode(db, self.now - 2 * DAY_MS, CHARTS, "quarantine", owner)
+        async with await open_writer(self.settings.where, "log") as log_db:
+            for number, name in enumerate(calls):
+                body = json.dumps(
+                    {"action": "event", "kochava_device_id": "KD5", "data": {"event_name": name}}
+                ).encode()
+                at, reason = self.now - (number + 1) * 9 * MINUTE_MS, ("no_proof", "wrong_proof")[number % 2]
+                held = Held(CHARTS, f"{number:032}", "kochava", "/track/json", at, reason, len(body), body)
+                counted = Rejection(CHARTS, "kochava", at, "quarantined", reason, None)
+                await log.commit(log_db, [Entry("kochava", at, [], [], [counted], [held])], Counter())
 
     async def weeks(self) -> None:
         """What the pages of numbers show besides: long before there was a destination."""

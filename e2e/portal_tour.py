@@ -145,6 +145,11 @@ STOPS = [
     ),
     Stop(f"{APP}/details/destination", "destination", "Entering a Segment write key."),
     Stop(f"{APP}/details/destination", "destination-change", "Changing a destination.", "name=main", states=("full",)),
+    Stop(
+        f"{APP}/authentication",
+        "authentication",
+        "Authentication: whether callers have to prove who they are, key pairs, and what waits in quarantine.",
+    ),
     Stop(f"{APP}/live", "live", "Live events, suppressed ones too, with what was rejected beside them."),
     Stop(f"{APP}/live", "live-search", "Live events that were looked for.", "q=crm-4000", states=("full",)),
     Stop(f"{APP}/live", "live-nothing", "A search that found nothing.", "q=nobody"),

@@ -21,15 +21,16 @@ from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, VISITOR, Details, I
 import footfall
 from exporter.run import run_once
 from selftest.cluster import Databases
-from store import balance, copying, identities, log, patience, people, purging, registry, sessions
+from store import authentication, balance, copying, identities, log, patience, people, purging, registry, sessions
 from store.copying import Copied, copy
 from store.database import Server, migrate_all, open_reader, open_writer
-from store.entry import Entry, Rejection, Visitor
+from store.entry import Entry, Held, Rejection, Visitor
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.links import Links
 from store.postgres.connection import Connection
 from store.postgres.copying import CopyFailed
 from store.rollups.rebuilding import rebuild
+from store.secrets import Vault
 from store.sqlite.database import FILES, WriterLock
 
 pytestmark = pytest.mark.only("sqlite", "a copy is made of the files")
@@ -119,6 +120,7 @@ def full(installation: Installation) -> Installation:
         [],
         [Visitor(OWNER, VISITOR, None, ODD, "", NOON), Visitor(STRANGER, VISITOR, "u", None, None, -1)],
         [Rejection("", "browser", NOON, "invalid", ODD, bytes(range(256))), Rejection("", "e", 0, "x", "", b"")],
+        [Held(OWNER, "1", "kochava", "/track/json", NOON, "no_proof", 256, bytes(range(256)))],
     )
     run(store_in(installation.data_dir, entry))
     run(rebuild(installation.data_dir, "test", 30, True, lambda *_: None))
@@ -137,6 +139,7 @@ def full(installation: Installation) -> Installation:
     here(
         installation, "log", f"insert into audience_traits values ('{OWNER}', 'owner', 'plan', 'u', 'user', 'x', 1, 2)"
     )
+    run(add_key_pair(installation.data_dir))
     installation.ledger("update cursors set lease_owner = 'a dead run', lease_until = 9000000000000000000")
     installation.ledger(
         "insert into batches (app_key, batch_id, destination_id, run_id, attempt, first_seq, last_seq, events, bytes,"
@@ -152,6 +155,11 @@ def full(installation: Installation) -> Installation:
 async def store_in(where: Any, *entries: Entry) -> None:
     async with await open_writer(where, "log") as db:
         await log.commit(db, entries, Counter())
+
+
+async def add_key_pair(data_dir: Path) -> None:
+    async with await open_writer(data_dir, "registry") as db:
+        await authentication.add_pair(db, Vault(SECRET_KEY), NOON, OWNER, "test")
 
 
 async def add_somebody(data_dir: Path) -> None:

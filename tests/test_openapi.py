@@ -17,6 +17,7 @@ from collector.doors import (
     body,
     browser,
     events,
+    kochava,
     listing,
     partner,
     read,
@@ -74,7 +75,11 @@ def test_every_route_but_pages_is_in_it_and_nothing_else(doors: Doors) -> None:
 
 @pytest.mark.parametrize(
     ("path", "asked"),
-    [(path, path.replace("{hash}", load_snippet().hash)) for path in DOCUMENT["paths"] if "{file}" not in path and "{key}" not in path]
+    [
+        (path, path.replace("{hash}", load_snippet().hash))
+        for path in DOCUMENT["paths"]
+        if "{file}" not in path and "{key}" not in path
+    ]
     + [("/static/css/{file}", "/static/css/house.css"), ("/static/css/{file}", "/static/css/mark.svg")]
     + [("/static/js/{file}", "/static/js/live.js")]
     + [
@@ -219,11 +224,14 @@ def test_its_reasons_are_those_of_the_reference_and_the_reference_has_those_of_t
     assert SCHEMAS["ListingReason"]["enum"] == reasons(2)
     assert SCHEMAS["BackendReason"]["enum"] == reasons(3)
     assert SCHEMAS["ReadReason"]["enum"] == reasons(4) == sorted(read.STATUS)
-    of_partners = [listed("## At partners' doors", column) for column in (2, 3)]
+    of_partners = [listed("## At partners' doors", column) for column in (2, 3, 4)]
     assert SCHEMAS["SegmentReason"]["enum"] == sorted({*of_partners[0], *of_partners[1]})
+    assert SCHEMAS["KochavaReason"]["enum"] == of_partners[2]
     sources = [path.read_text() for path in (ROOT / "collector").rglob("*.py")]
     code = {reason for text in sources for reason in re.findall(r"Refused\(\s*\"([a-z_0-9]+)\"", text)}
-    assert {*reasons(2), *reasons(3), *reasons(4), *of_partners[0], *of_partners[1]} == code | {"unstorable"}
+    assert {*reasons(2), *reasons(3), *reasons(4), *of_partners[0], *of_partners[1], *of_partners[2]} == code | {
+        "unstorable"
+    }
 
 
 @pytest.mark.parametrize("door", ["/e", "/api/v1/installs", "/api/v1/app-requests", "/api/v1/uninstalls"])
@@ -231,6 +239,13 @@ def test_the_statuses_of_a_door_are_those_that_it_gives(door: str) -> None:
     given = {200, 400, 503, *(browser._STATUS if door == "/e" else backend._STATUS).values()}
     given |= {204, 405} if door == "/e" else set()
     assert {int(status) for status in DOCUMENT["paths"][door]["post"]["responses"]} == given
+
+
+def test_the_statuses_and_limits_of_kochavas_doors_are_those_that_they_have() -> None:
+    for path in (kochava.TRACK_PATH, kochava.LINK_PATH):
+        stated = DOCUMENT["paths"][path]["post"]
+        assert {int(status) for status in stated["responses"]} == {200, 400, 503, *kochava.STATUS.values()}
+        assert f"at most {kochava.MAX_CALLS}; at most {kochava.MAX_BODY} bytes" in stated["requestBody"]["description"]
 
 
 def test_the_statuses_of_partners_doors_are_those_that_they_give() -> None:

@@ -19,6 +19,7 @@ ONE_VISITOR = "a visitor's few rows, of all apps of a partner"
 ONCE_A_REBUILD = "once in a rebuild"
 FAN_OUT = {
     "append.events": MANY_APPS,
+    "append.hold": MANY_APPS,
     "append.note": MANY_APPS,
     "append.reject": MANY_APPS,
     "append.see_visitors": MANY_APPS,
@@ -51,7 +52,9 @@ FAN_OUT = {
     "purging.count": ONCE_A_PURGE,
     "purging.forget": ONCE_A_PURGE,
     "purging.newest": ONCE_A_PURGE,
+    "purging.quarantine": ONCE_A_PURGE,
     "purging.rejections": ONCE_A_PURGE,
+    "quarantine.remove_old": ONCE_A_PURGE,
     "removal.next_visitors": ONCE_A_PURGE,
     "removal.rejections": ONCE_A_PURGE,
     "removal.removed_up_to": ONCE_A_RUN,

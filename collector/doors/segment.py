@@ -15,13 +15,15 @@ import time
 from starlette.types import Receive, Scope, Send
 
 from collector.directory import Directory
-from collector.doors.admission import admit, is_open
+from collector.doors import authentication
+from collector.doors.authentication import Gate, Request, Unproven, is_open
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after
 from collector.doors.quick import Answer, Quick, has_failed
 from collector.doors.segment_request import (
     SUCCESS,
     UNAVAILABLE,
     Content,
+    Proof,
     answer,
     judge,
     read_batch,
@@ -30,8 +32,9 @@ from collector.doors.segment_request import (
     stored_size,
 )
 from collector.doors.unzip import encoded, unzipped
-from collector.ingest import Arrival, Intake, Receipt, Turned
+from collector.ingest import Arrival, Intake, Parked, Receipt, Turned
 from collector.writer import Stored
+from store.entry import Held
 from store.errors import Refused, Unavailable
 from store.registry import App
 from store.secrets import Vault
@@ -45,7 +48,14 @@ SEVERAL = ("batch", "import")
 OWN_NUMBERS = "m"  # what the browser's client tells of itself
 PATHS = {f"/v1/{name}{end}": LETTERS.get(name, name) for name in (*CALLS, OWN_NUMBERS) for end in ("", "/")}
 
-STATUS = {"unknown_key": 401, "no_such_call": 404, "too_large": 413, "too_many": 413, "encoding": 415}
+STATUS = {
+    "unknown_key": 401,
+    "no_such_call": 404,
+    "too_large": 413,
+    "too_many": 413,
+    "encoding": 415,
+    **authentication.STATUS,
+}
 ANY_PAGE: Headers = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"Retry-After")]
 PREFLIGHT: Headers = [
     (b"access-control-allow-origin", b"*"),
@@ -69,10 +79,11 @@ _UNSTORABLE = _whole(b"400 Bad Request", refusal(Refused("unstorable", "the even
 class SegmentDoor:
     """The ASGI application behind PATHS. `pretend`: an unknown key is answered as Segment does."""
 
-    def __init__(self, intake: Intake, directory: Directory, vault: Vault, pretend: bool) -> None:
+    def __init__(self, intake: Intake, directory: Directory, vault: Vault, gate: Gate, pretend: bool) -> None:
         self._intake = intake
         self._directory = directory
         self._vault = vault
+        self._gate = gate
         self._pretend = pretend
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +101,7 @@ class SegmentDoor:
         received_at = time.time_ns() // 1_000_000
         try:
             self._intake.writer.check_open()
-            receipt = await self._take(scope["headers"], receive, call, received_at)
+            receipt = await self._take(scope["path"], scope["headers"], receive, received_at)
         except ClientGone:
             return
         except Refused as refused:
@@ -128,8 +139,9 @@ class SegmentDoor:
             return _UNAVAILABLE
         return _UNSTORABLE if stored.result().unstorable else _STORED
 
-    async def _take(self, named: Headers, receive: Receive, call: str, received_at: int) -> Receipt:
+    async def _take(self, path: str, named: Headers, receive: Receive, received_at: int) -> Receipt:
         """Store what a request carries. Raises Refused when it is refused as a whole."""
+        call = PATHS.get(path, "")
         if not call:
             raise Refused("no_such_call", "Segment's API has no call of this name")
         asked, headers = time.monotonic(), dict(named)
@@ -137,9 +149,19 @@ class SegmentDoor:
         body = unzipped(packed, MAX_BODY) if encoded(named) else packed
         content = read_batch(body) if call in SEVERAL else read_one(body)
         app = await self._app(headers, content, asked)
-        await admit(app, DOOR, headers, packed)
-        judged = judge(content, "" if call in SEVERAL else call, DOOR, app, received_at, self._vault)
+        act = await self._gate.admit(app, Request(DOOR, path, headers, packed, received_at), body)
+        if isinstance(act, Parked):
+            return await self._intake.ingest(DOOR, received_at, [act], len(body))
+        proof = Proof(act, self._gate.oldest(act, received_at))
+        judged = judge(content, "" if call in SEVERAL else call, DOOR, app, received_at, self._vault, proof)
         return await self._intake.ingest(DOOR, received_at, judged, stored_size(judged, body))
+
+    async def judge_held(self, app: App, held: Held, received_at: int) -> list[Arrival | Turned]:
+        """What the quarantine releases, judged as it would have been when it came."""
+        call = PATHS[held.path]
+        content = read_batch(held.body) if call in SEVERAL else read_one(held.body)
+        kind, proof = "" if call in SEVERAL else call, Proof(held.quarantine_id, stored_at=received_at)
+        return judge(content, kind, DOOR, app, held.received_at, self._vault, proof)
 
     async def _app(self, headers: dict[bytes, bytes], content: Content, asked: float) -> App:
         """Whose key it is. Raises Refused."""
@@ -151,11 +173,14 @@ class SegmentDoor:
 
     async def _refuse(self, send: Send, refused: Refused, received_at: int) -> None:
         """Nothing is kept of the body: nobody knows whose it is, and it may hold the key of another's source."""
-        await self._intake.keep_refused(DOOR, received_at, Turned(refused, "", b""))
+        app_key = refused.app_key if isinstance(refused, Unproven) else ""
+        await self._intake.keep_refused(DOOR, received_at, Turned(refused, app_key, b""))
         if refused.reason == "unknown_key" and self._pretend:
             await respond(send, 200, ANY_PAGE, SUCCESS)
             return
-        await respond(send, STATUS.get(refused.reason, 400), ANY_PAGE, refusal(refused))
+        status = STATUS.get(refused.reason, 400)
+        headers = [*ANY_PAGE, (b"retry-after", b"3600")] if status == 429 else ANY_PAGE
+        await respond(send, status, headers, refusal(refused))
 
 
 def _key(headers: dict[bytes, bytes], content: Content) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from collector.doors import claims
 from collector.doors.partner import Told
 from collector.doors.wire import DAY_MS, YEAR_2000_MS, milliseconds
 from collector.scrub import scrub
@@ -69,6 +70,7 @@ def told(message: Message, facts: Facts) -> Told:
     ids = _device_ids(context["device"], context) if "device" in context else {}
     if kind == "alias":
         ids["previous_id"] = _previous(message)
+    claim = claims.from_context(_campaign(context["campaign"])) if "campaign" in context else claims.NONE
     user_agent, locale = context.get("userAgent"), context.get("locale")
     return Told(
         door=facts.door,
@@ -79,7 +81,8 @@ def told(message: Message, facts: Facts) -> Told:
         user_id=present(message.user_id),
         occurred_at=_occurred_at(message, facts),
         ids=ids,
-        campaign=_campaign(context["campaign"]) if "campaign" in context else {},
+        campaign=claim.campaign,
+        flags=claim.flags,
         properties=_properties(kind, message),
         context={name: value for name, value in context.items() if name not in _HAVE_A_PLACE},
         user_agent=user_agent[:512] if isinstance(user_agent, str) and user_agent else None,

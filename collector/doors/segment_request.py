@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from collector.doors.authentication import check_age
 from collector.doors.body import text_of
 from collector.doors.partner import arrival
 from collector.doors.segment_message import NETWORK_ADDRESSES, Facts, Message, moment, told
@@ -144,16 +145,42 @@ def _sent_at(stated: Any) -> int | None:
 # --- judging
 
 
-def judge(content: Content, kind: str, door: str, app: App, received_at: int, vault: Vault) -> list[Arrival | Turned]:
+class Proof(NamedTuple):
+    """What was proved of a request: what messages get ids of that have none of their own, '' where each is an act of
+    its own; and before when none may have happened. `stored_at` is when they are stored, if not when they came."""
+
+    act: str = ""
+    oldest: int = 0
+    stored_at: int | None = None
+
+
+UNASKED = Proof()
+
+
+def judge(
+    content: Content,
+    kind: str,
+    door: str,
+    app: App,
+    received_at: int,
+    vault: Vault,
+    proof: Proof = UNASKED,
+) -> list[Arrival | Turned]:
     """Each message as a row, or with why not. `kind` is the type that all of them have, '' when each says its own."""
     facts = Facts(door, received_at, kind, content.sent_at, content.context or {}, content.passed_on)
-    return [_judge_one(message, facts, app, vault) for message in content.messages]
+    return [_judge_one(message, facts, app, vault, proof, place) for place, message in enumerate(content.messages)]
 
 
-def _judge_one(message: Message | msgspec.Raw, facts: Facts, app: App, vault: Vault) -> Arrival | Turned:
+def _judge_one(
+    message: Message | msgspec.Raw, facts: Facts, app: App, vault: Vault, proof: Proof, place: int
+) -> Arrival | Turned:
     try:
         plain = _read(message) if isinstance(message, msgspec.Raw) else message
-        return arrival(app, told(plain, facts), facts.received_at, vault)
+        said = told(plain, facts)
+        check_age(said, proof.oldest)
+        if proof.act and said.message_id is None:
+            said = msgspec.structs.replace(said, message_id=f"{proof.act}:{place}")
+        return arrival(app, said, proof.stored_at or facts.received_at, vault)
     except Refused as refused:
         return Turned(refused, app.app_key, redacted(message, app.ingest_key))
 

@@ -1,7 +1,8 @@
 """Segment's webhook destination: what a partner's workspace has, Segment itself sends here, signed.
 
 The surprising thing is what a signature covers: of a list, Segment signs the first element alone. So the address, which
-holds the app's GUID, is to be kept like the secret, and both are exchanged over https only.
+holds the app's GUID, is to be kept like the secret, and both are exchanged over https only. That signature is all the
+proof that strict authentication asks for here (collector/doors/authentication.py): Segment has no other.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from collector.directory import Directory
-from collector.doors.admission import admit
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after, text_of
 from collector.doors.segment_request import UNAVAILABLE, answer, judge, read_list, refusal, stored_size
 from collector.doors.unzip import encoded, unzipped
@@ -67,7 +67,6 @@ class WebhookDoor:
         packed = await read_body(headers, receive, MAX_BODY)
         body = unzipped(packed, MAX_BODY) if encoded(named) else packed
         check_signature(headers.get(b"x-signature", b""), body, self._vault.webhook_secrets(app.guid))
-        await admit(app, DOOR, headers, packed)
         judged = judge(read_list(body, MAX_MESSAGES), "", DOOR, app, received_at, self._vault)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collector.portal import (
     account,
     audit,
+    authentication,
     deliveries,
     destination,
     details,
@@ -37,6 +38,7 @@ PAGES: list[Page] = [
     *audiences.PAGES,
     *details.PAGES,
     *destination.PAGES,
+    *authentication.PAGES,
     *live.PAGES,
     *event.PAGES,
     *deliveries.PAGES,

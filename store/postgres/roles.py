@@ -30,6 +30,7 @@ _LESS: dict[str, tuple[str, ...]] = {
     "events": ("select", "insert"),
     "message_ids": ("select", "insert"),
     "rejections": ("select", "insert"),
+    "quarantine": ("select", "insert", "delete"),
     "visitors": ("select", "insert", "update"),
     "door_tallies": ("select", "insert", "update"),
     "rollups": ("select", "update"),
@@ -54,7 +55,7 @@ _LESS: dict[str, tuple[str, ...]] = {
 # Tables of people's own secrets, which nobody needs to see a partner's data.
 APART = frozenset({"people", "tokens"})
 # Columns that are nobody's but ours, in tables of which a partner may read the rest.
-SECRETS = {"destinations": {"segment_write_key", "write_key_fingerprint", "code_hash"}}
+SECRETS = {"destinations": {"segment_write_key", "write_key_fingerprint", "code_hash"}, "key_pairs": {"secret"}}
 
 
 class Right(NamedTuple):
