@@ -30,6 +30,8 @@ ACTIONS = {
     "app.remove-destination": "Destination removed",
     "app.set": "Destination set",
     "app.verify": "Write key proved",
+    "event.delete": "Event deleted",
+    "event.set": "Event set",
     "park.drop": "Parked events dropped",
     "park.release": "Parked events released",
     "partner.add": "Partner added",

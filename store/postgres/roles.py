@@ -41,6 +41,9 @@ _LESS: dict[str, tuple[str, ...]] = {
     "rollup_slots": _EVERYTHING,
     "rollup_days": _EVERYTHING,
     "rollup_apps": _EVERYTHING,
+    "event_names": _EVERYTHING,
+    "event_properties": _EVERYTHING,
+    "event_names_deleted": ("select", "insert", "update"),
     "audit": ("select", "insert"),
     "receipts": ("select", "insert"),
 }

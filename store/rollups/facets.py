@@ -6,6 +6,7 @@ of one facet are kept apart and no more (store/rollups/counting.py); what only t
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,7 +28,7 @@ REST = "…"  # the value of all that is not kept apart
 MOST_CHARACTERS = 100
 MOST_VALUES = 300
 MOST_PARAMETERS = 20  # of a page's address, beside the campaign's
-MOST_LINKS = 3_000  # of journeys
+MOST_LINKS = 3_000  # of journeys; of events' names, those that were deleted among them
 # Set anew with every click by those who sell it.
 CLICK_IDS = frozenset(
     "_ga _gl dclid epik fbclid gbraid gclid gclsrc igshid li_fat_id mc_cid mc_eid msclkid rdt_cid"
@@ -36,12 +37,14 @@ CLICK_IDS = frozenset(
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
-    """What of an event's details counts."""
+    """What of an event's details counts. `properties` are of what a partner's own systems sent: see
+    store/rollups/event_names.py."""
 
     query: dict[str, str] | None = None
     referrer: str | None = None
     label: str | None = None
     target: str | None = None
+    properties: dict[str, Any] | None = None
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +67,7 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
 
 def most_values(facet: str) -> int:
     """How many values of a facet are kept apart."""
-    return MOST_LINKS if facet in (NEXT, BEFORE) else MOST_VALUES
+    return MOST_LINKS if facet in (NEXT, BEFORE, SENT) else MOST_VALUES
 
 
 def facets(event: Counted) -> list[tuple[str, str]]:
