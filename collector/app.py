@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collector.assets import load_snippet, load_static
+from collector.catalogue import Catalogue
 from collector.directory import Directory
 from collector.doors.apps import Apps
 from collector.doors.backend import BackendDoor
@@ -92,6 +93,9 @@ class Collector:
             directory = Directory(registry_reader, registry_writer)
             await directory.start()
             stack.push_async_callback(directory.stop)
+            catalogue = Catalogue(registry_reader, log_reader)
+            await catalogue.start()
+            stack.push_async_callback(catalogue.stop)
             writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
             writer.start()
             stack.push_async_callback(writer.stop)

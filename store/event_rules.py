@@ -186,13 +186,13 @@ def _changes(before: Rule, after: Rule) -> list[str]:
 async def delete(db: Database, now: int, app_key: str, name: str, actor: str) -> None:
     """Have a name forgotten, with all that is said of it: it is new when it comes again. The collector does it."""
     async with db.transaction():
+        await audit(db, now, "event.delete", app_key, name, actor)  # who changes the registry meanwhile waits here
         history = (await of_app(db, app_key)).get(name, ())
         if history and not history[-1].gone:
             await _put(db, app_key, name, Rule(since=max(now, history[-1].since), gone=True))
         newest = await db.value("/* event_rules.newest */ select coalesce(max(deletion_id), 0) from event_deletions")
         # Greater than any that an older registry had, which may be put back.
         await db.execute(_DELETE, (max(newest + 1, now), app_key, name, now, actor))
-        await audit(db, now, "event.delete", app_key, name, actor)
 
 
 async def _put(db: Database, app_key: str, name: str, rule: Rule) -> None:

@@ -16,9 +16,10 @@ create table event_rules (
 
 -- That a name is to be forgotten: the collector sees it, and does it.
 create table event_deletions (
-  deletion_id  integer primary key,
+  deletion_id  integer not null,                              -- greater than all before
   app_key      text not null references apps (app_key),
   name         text not null,
   asked_at     integer not null,                              -- epoch ms
-  asked_by     text not null
+  asked_by     text not null,
+  primary key (deletion_id, app_key)
 ) strict;
