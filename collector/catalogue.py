@@ -56,8 +56,8 @@ class Catalogue:
         if len(known) >= MOST_EVENT_NAMES:
             raise Refused(
                 "too_many_names",
-                f"the app has {MOST_EVENT_NAMES} events already and takes no new one: what varies belongs in a property,"
-                " and what is not needed can be deleted on the app's page Events - at `$.event`",
+                f"the app has {MOST_EVENT_NAMES} events already and takes no new one: what varies belongs in a"
+                " property, and what is not needed can be deleted on the app's page Events - at `$.event`",
             )
         known.add(name)
 

@@ -67,6 +67,7 @@ VALUES: list[tuple[Any, str]] = [
     ("ada@example.com", "string:email"),
     ("https://example.com/a?b=c", "string:uri"),
     ("", "string"),
+    ("2026-02-30", "string"),
     ([1], "array"),
     ({"a": 1}, "object"),
 ]

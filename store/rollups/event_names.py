@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -142,9 +143,19 @@ def kind(value: Any) -> str:
         return "boolean"
     if isinstance(value, str):
         form = next((name for name, form in _FORMS.items() if form.fullmatch(value)), "")
+        if form in ("date", "date-time") and not _is_day(value[:10]):
+            form = ""
         return f"string:{form}" if form else "string"
     of_type = {int: "integer", float: "number", list: "array", dict: "object"}
     return of_type.get(type(value), "null")
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 # --- deleting
