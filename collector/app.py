@@ -22,6 +22,7 @@ from collector.doors.apps import Apps
 from collector.doors.backend import BackendDoor
 from collector.doors.body import Headers
 from collector.doors.browser import BrowserDoor
+from collector.doors.event_names import EventNames
 from collector.doors.events import Events
 from collector.doors.listing import Judge
 from collector.doors.numbers import PageNumbers
@@ -137,6 +138,7 @@ class Collector:
                 door("/api/v1/uninstalls", "uninstall"),
                 read("/apps", Apps(callers)),
                 read("/apps/{app_key}/events", Events(callers, portal.readers)),
+                read("/apps/{app_key}/event-names", EventNames(callers, portal)),
                 read("/apps/{app_key}/numbers/{page}", numbers),
                 read("/partners/{partner_key}/numbers/{page}", numbers),
                 Route("/healthz", health.healthz),
