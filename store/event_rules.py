@@ -153,15 +153,15 @@ async def say(db: Database, now: int, app_key: str, name: str, rule: Rule, actor
 
 
 def check(name: str, rule: Rule) -> None:
-    """Raises ConfigError."""
-    texts = {"name": name, "name shown": rule.shown_as, "amount's property": rule.amount, "currency's": rule.currency}
+    """Raises ConfigError. Senders name events as they like; what people enter is held to more."""
+    if name in ("", REST) or name != cut(name):
+        raise ConfigError(f"an event has a name, of at most {MOST_CHARACTERS} characters")
+    texts = {"name shown": rule.shown_as, "amount's property": rule.amount, "currency's property": rule.currency}
     for what, text in texts.items():
-        if text != cut(text) or not text.isprintable() or text != text.strip():
+        if text != cut(text) or not text.isprintable() or text != text.strip() or text == REST:
             raise ConfigError(
                 f"the {what} has at most {MOST_CHARACTERS} characters, all printable, none a space at an end"
             )
-    if name in ("", REST):
-        raise ConfigError("an event has a name")
     if not 0 <= rule.again_after <= LONGEST_AGAIN:
         raise ConfigError(f"the time to re-engagement is from 0 to {LONGEST_AGAIN // DAY_SECONDS} days")
 

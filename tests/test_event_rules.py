@@ -105,7 +105,7 @@ def test_what_an_event_brings(rule: Rule, properties: dict[str, Any], money: Mon
         ("", Rule()),
         ("…", Rule()),
         ("x" * 101, Rule()),
-        (" Purchase", Rule()),
+        ("Purchase", Rule(shown_as="…")),
         ("Purchase", Rule(shown_as="a\nb")),
         ("Purchase", Rule(amount="x" * 101)),
         ("Purchase", Rule(again_after=-1)),

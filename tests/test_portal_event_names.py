@@ -55,7 +55,11 @@ def audit(house: House) -> list[tuple[Any, ...]]:
 
 
 def set_to(reader: Reader, name: str = "Purchase", **fields: str) -> Any:
-    return reader.browser.post(f"{PAGE}/event", {"name": name, "again": "7", "unit": "days"} | fields)
+    return reader.browser.post(one(name), {"again": "7", "unit": "days"} | fields)
+
+
+def delete(reader: Reader, name: str = "Purchase") -> Any:
+    return reader.browser.post(f"{PAGE}/delete?name={quote(name)}")
 
 
 def test_every_event_is_listed_with_its_numbers(house: House) -> None:
@@ -168,11 +172,11 @@ def test_settings_that_cannot_be_are_said_and_kept_in_the_form(house: House, fie
 def test_a_deleted_event_is_gone_at_once_and_comes_back_from_zero(house: House) -> None:
     with reading(house, ROWS) as reader:
         set_to(reader, revenue="1")
-        assert reader.browser.post(f"{PAGE}/delete", {"name": "Purchase"}).status_code == 303
+        assert delete(reader).status_code == 303
         assert ("owner@owner.example", "event.delete", "Purchase") in audit(house)
         assert list(events(reader)) == ["Sign Up", "purchase"]
         assert reader.get(one()).status_code == 404
-        assert reader.browser.post(f"{PAGE}/delete", {"name": "Purchase"}).status_code == 404
+        assert delete(reader).status_code == 404
     count(house.cast.where)
     count(house.cast.where, [bought()])
     with reading(house) as reader:
@@ -198,12 +202,27 @@ def test_strangers_events_are_not_there(house: House) -> None:
         reader.browser.enter("stranger")
         for path in (PAGE, one(), f"{PAGE}.json", f"{PAGE}/schema.json", f"{PAGE}/event.csv?name=Purchase"):
             assert reader.get(path).status_code == 404
-        for path in (f"{PAGE}/event", f"{PAGE}/delete", PAGE):
-            assert reader.browser.post(path, {"name": "Purchase"}).status_code == 404
+        for answer in (set_to(reader), delete(reader), reader.browser.post(PAGE, {"name": "Purchase"})):
+            assert answer.status_code == 404
         assert reader.get(one().replace("owner.charts", "stranger.notes")).status_code == 404
         reader.browser.enter("viewer")
-        for path in (f"{PAGE}/event", f"{PAGE}/delete", PAGE):
-            assert reader.browser.post(path, {"name": "Purchase"}).status_code == 404
+        for answer in (set_to(reader), delete(reader), reader.browser.post(PAGE, {"name": "Purchase"})):
+            assert answer.status_code == 404
+
+
+def test_whatever_senders_call_an_event_it_can_be_looked_at_set_and_deleted(house: House) -> None:
+    names = [" Purchase ", "a/b?c=d&e#f", "<b>\"'", "two\r\nlines", "x" * 150, "ключ 💥"]
+    with reading(house, [sent(name, AT - HOUR_MS) for name in names]) as reader:
+        assert len(events(reader)) == len(names)
+        for name in events(reader):
+            assert reader.get(one(name)).status_code == 200
+            assert set_to(reader, name, disabled="1").status_code == 303
+            assert events(reader)[name]["state"] == "disabled"
+            assert reader.get(f"{PAGE}/event.csv?name={quote(name)}").status_code == 200
+        assert "<b>" not in reader.page(PAGE)
+        for name in list(events(reader)):
+            assert delete(reader, name).status_code == 303
+        assert events(reader) == {}
 
 
 # --- taken along
@@ -270,6 +289,17 @@ def test_the_plans_have_the_names_that_are_sent_and_may_come(house: House) -> No
     assert [rule["event"] for rule in plan["rules"]] == ["#event:event_0", "#event:event_1"]
     used = {known[each["property"]]["name"]: each["required"] for each in plan["rules"][0]["properties"]}
     assert used == {"at": True, "currency": False, "network": False, "sum": True}
+
+
+def test_what_was_cut_is_in_no_plan(house: House) -> None:
+    with reading(house, [bought(name="x" * 150), bought(name="Purchase", **{"y" * 150: 1, "sum": 2})]) as reader:
+        (rule,) = reader.get(f"{PAGE}/segment.json").json()["rules"]
+    assert rule["key"] == "Purchase"
+    assert rule["jsonSchema"]["properties"]["properties"] == {
+        "type": "object",
+        "properties": {"sum": {"type": "integer"}},
+        "required": ["sum"],
+    }
 
 
 def test_without_events_there_is_a_schema_all_the_same(house: House) -> None:

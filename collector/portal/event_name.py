@@ -26,7 +26,7 @@ from collector.portal.numbers.place import place
 from collector.portal.numbers.sheet import as_csv
 from collector.portal.numbers.table import Column, Table
 from collector.portal.numbers.wording import Figure, begins, bin_label, earlier_words, figure
-from collector.portal.reading import given, stores
+from collector.portal.reading import stores
 from collector.portal.view import COMPARED, PERIODS, View, asked, offered
 from collector.portal.words import share
 from store import event_rules, looking
@@ -80,7 +80,12 @@ class Values(msgspec.Struct, frozen=True):
 
 async def show(portal: Portal, request: Request) -> Response:
     """GET /apps/{app_key}/event-names/event"""
-    return await page(portal, request, await own_app(portal, request), given(request, "name"))
+    return await page(portal, request, await own_app(portal, request), _name(request))
+
+
+def _name(request: Request) -> str:
+    """As its senders call it, whatever that is; in the address, where no form changes its line ends."""
+    return request.query_params.get("name", "")
 
 
 async def page(
@@ -249,7 +254,7 @@ async def json(portal: Portal, request: Request) -> Response:
 
 
 async def _read(portal: Portal, request: Request) -> tuple[Asked, Line, Values]:
-    app, name = await own_app(portal, request), given(request, "name")
+    app, name = await own_app(portal, request), _name(request)
     of = await question(portal, request, name)
     async with stores(portal, request, with_ledger=False) as opened:
         found: Listed = await listed(portal, app, opened.log)
@@ -279,8 +284,7 @@ def _entered(rule: Rule) -> dict[str, Any]:
 async def save(portal: Portal, request: Request) -> Response:
     """POST /apps/{app_key}/event-names/event"""
     app = await own_app(portal, request)
-    fields = await read_form(request)
-    name = fields.get("name", "")
+    fields, name = await read_form(request), _name(request)
     await _there(portal, request, app, name)
     try:
         rule = _rule(name, fields)
@@ -318,7 +322,7 @@ def _rule(name: str, fields: Mapping[str, str]) -> Rule:
 async def delete(portal: Portal, request: Request) -> Response:
     """POST /apps/{app_key}/event-names/delete"""
     app = await own_app(portal, request)
-    name = (await read_form(request)).get("name", "")
+    name = _name(request)
     await _there(portal, request, app, name)
     await event_rules.delete(portal.writer, portal.now(), app.app_key, name, who(request).person.email)
     return see(f"/apps/{app.app_key}/event-names?done=deleted")

@@ -31,7 +31,7 @@ from store.moment import iso
 from store.registry import App
 from store.rollups import event_names, following, reading
 from store.rollups.event_names import Name
-from store.rollups.facets import CALL, REST, SENT
+from store.rollups.facets import CALL, REST, SENT, is_cut
 from store.rollups.reading import Scope, Series
 
 WEEK = 7  # of the days that are read
@@ -205,6 +205,8 @@ async def add(portal: Portal, request: Request) -> Response:
     app = await own_app(portal, request)
     name = (await read_form(request)).get("name", "").strip()
     try:
+        if not name.isprintable():
+            raise ConfigError("the name has a character that cannot be printed")
         event_rules.check(name, USUAL)
         rules = await event_rules.of_app(portal.registry, app.app_key)
         if name not in event_rules.prepared(rules):
@@ -297,10 +299,13 @@ async def rudderstack(portal: Portal, request: Request) -> Response:
 
 
 def planned(found: Listed) -> list[Name]:
-    """The names that a plan is made of: those that came and may come, as they are sent."""
-    rules = found.rules
+    """The names that a plan is made of: those that came and may come, as they are sent, but for what was cut."""
     return [
-        name for name in found.names if name.row.name != REST and not event_rules.now_for(rules, name.row.name).refused
+        name
+        for name in found.names
+        if name.row.name != REST
+        and not is_cut(name.row.name)
+        and not event_rules.now_for(found.rules, name.row.name).refused
     ]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from store.rollups.event_names import Name
+from store.rollups.facets import is_cut
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 FORMATS = frozenset({"date-time", "date", "email", "uri"})  # of draft 07; UUIDs are none of them
@@ -51,7 +52,7 @@ def properties_schema(name: Name) -> dict[str, Any]:
     required = _required(name)
     return {
         "type": "object",
-        "properties": {each: value_schema(kinds) for each, kinds in sorted(name.properties.items())},
+        "properties": {each: value_schema(kinds) for each, kinds in _whole(name)},
     } | ({"required": required} if required else {})
 
 
@@ -73,7 +74,12 @@ def types_of(kinds: Counter[str]) -> list[str]:
 
 
 def _required(name: Name) -> list[str]:
-    return sorted(each for each in name.properties if name.is_always_there(each))
+    return [each for each, _ in _whole(name) if name.is_always_there(each)]
+
+
+def _whole(name: Name) -> list[tuple[str, Counter[str]]]:
+    """The properties whose names were not cut."""
+    return [(each, kinds) for each, kinds in sorted(name.properties.items()) if not is_cut(each)]
 
 
 # --- Segment
@@ -108,7 +114,7 @@ def rudderstack_plan(app_name: str, names: Sequence[Name]) -> bytes:
     """
     ids: dict[tuple[str, tuple[str, ...]], str] = {}
     for name in names:
-        for each, kinds in sorted(name.properties.items()):
+        for each, kinds in _whole(name):
             ids.setdefault((each, tuple(types_of(kinds))), f"property_{len(ids)}")
     events = [{"id": f"event_{nth}", "name": name.row.name, "event_type": "track"} for nth, name in enumerate(names)]
     properties = [
@@ -126,7 +132,7 @@ def rudderstack_plan(app_name: str, names: Sequence[Name]) -> bytes:
                     "property": f"#property:{ids[each, tuple(types_of(kinds))]}",
                     "required": name.is_always_there(each),
                 }
-                for each, kinds in sorted(name.properties.items())
+                for each, kinds in _whole(name)
             ],
         }
         for nth, name in enumerate(names)

@@ -113,6 +113,11 @@ def host(referrer: str | None) -> str:
     return cut(found.removeprefix("www."))
 
 
+def is_cut(text: str) -> bool:
+    """Whether a value may stand for a longer one."""
+    return len(text) == MOST_CHARACTERS and text.endswith("…")
+
+
 def cut(text: str) -> str:
     """A value as it is kept: not too long, and without what PostgreSQL cannot hold."""
     text = text.replace("\0", "\ufffd")
