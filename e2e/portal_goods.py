@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from portal_past import past
+from portal_past import past, sent
 
 from exporter.report import Voice
 from exporter.run import run_once
@@ -30,6 +30,7 @@ from store import (
     authentication,
     description,
     destinations,
+    event_rules,
     links,
     log,
     parking,
@@ -42,7 +43,8 @@ from store import (
 from store.database import Database, open_reader, open_writer
 from store.destinations import MAIN, Change
 from store.entry import Entry, Held, Rejection
-from store.event import Details, encode_details
+from store.event import PARTNER, Details, encode_details
+from store.event_rules import Rule
 from store.people import Person, Role
 from store.rollups.following import Follower
 from store.secrets import Vault
@@ -141,6 +143,7 @@ class Goods:
             )
             await self.more_people(db)
             await self.tokens(db)
+        await self.systems()
         await self.weeks()
         async with await open_writer(self.settings.where, "registry") as db:
             await self.destinations(db)
@@ -226,6 +229,21 @@ class Goods:
                 held = Held(CHARTS, f"{number:032}", "kochava", "/track/json", at, reason, len(body), body)
                 counted = Rejection(CHARTS, "kochava", at, "quarantined", reason, None)
                 await log.commit(log_db, [Entry("kochava", at, [], [], [counted], [held])], Counter())
+
+    async def systems(self) -> None:
+        """What the partner's own systems sent for Charts, and what is said of it."""
+        async with await open_writer(self.settings.where, "log") as db:
+            rows = [self.row(name, at, who, told, source=PARTNER) for at, who, name, told in sent(self.now)]
+            await log.commit(db, [self.entry(self.now - 50 * DAY_MS, rows)], Counter())
+        owner = PEOPLE["owner"][0]
+        async with await open_writer(self.settings.where, "registry") as db:
+            for name, rule in {
+                "Order Completed": Rule(revenue=True, amount="total"),
+                "order_completed": Rule(shown_as="Order Completed", revenue=True, amount="total"),
+                "Session Heartbeat": Rule(refused=True),
+                "Plan Cancelled": Rule(),
+            }.items():
+                await event_rules.say(db, self.now - 2 * DAY_MS, CHARTS, name, rule, owner)
 
     async def weeks(self) -> None:
         """What the pages of numbers show besides: long before there was a destination."""

@@ -49,6 +49,9 @@ _LESS: dict[str, tuple[str, ...]] = {
     "audience_members": _EVERYTHING,
     "audience_slots": _EVERYTHING,
     "audience_traits": _EVERYTHING,
+    "event_names": _EVERYTHING,
+    "event_properties": _EVERYTHING,
+    "event_names_deleted": ("select", "insert", "update"),
     "audit": ("select", "insert"),
     "receipts": ("select", "insert"),
 }
