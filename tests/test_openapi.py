@@ -74,7 +74,11 @@ def test_every_route_but_pages_is_in_it_and_nothing_else(doors: Doors) -> None:
 
 @pytest.mark.parametrize(
     ("path", "asked"),
-    [(path, path.replace("{hash}", load_snippet().hash)) for path in DOCUMENT["paths"] if "{file}" not in path and "{key}" not in path]
+    [
+        (path, path.replace("{hash}", load_snippet().hash))
+        for path in DOCUMENT["paths"]
+        if "{file}" not in path and "{key}" not in path
+    ]
     + [("/static/css/{file}", "/static/css/house.css"), ("/static/css/{file}", "/static/css/mark.svg")]
     + [("/static/js/{file}", "/static/js/live.js")]
     + [
