@@ -119,7 +119,7 @@ def test_an_update_brings_the_id_that_came_with_consent(doors: Doors, cast: Cast
 
 @SQLITE
 def test_clicks_and_impressions_are_touchpoints_with_their_campaign_and_ids(doors: Doors, cast: Cast) -> None:
-    for action, name in (("click", "Campaign Clicked"), ("impression", "Campaign Viewed")):
+    for action, name in (("click", "Click"), ("impression", "Impression")):
         touch = call(cast, EVENT | {"action": action}, usertime=None, event_name=None, event_data=None)
         touch["data"] |= {"device_ids": {"adid": "cdda802e-fb9c-47ad-9866-0794d394c912"}, "utm_campaign": "spring"}
         touch["data"] |= {"utm_source": "network-7", "ttclid": "t-1"}
@@ -350,7 +350,8 @@ def test_an_installs_evidence_is_read_into_its_campaign_and_kept() -> None:
 
     assert install(iad_attribution_details=iad, adservices_attribution_details=services).campaign["source"] == "iAd"
     assert install(adservices_attribution_details=services).campaign["id"] == "8"
-    assert install(install_referrer=referrer).campaign == {"source": "play", "click_date": "2016-09-25T10:25:08Z"}
+    clicked = {"provider": "Google Play", "source": "play", "click_date": "2016-09-25T10:25:08Z"}
+    assert install(install_referrer=referrer).campaign == clicked
     assert install(conversion_data={"utm_campaign": "c", "utm_medium": "m"}).campaign == {"name": "c", "medium": "m"}
     evidence = {"ad_services_token": "t", "iad_attribution_details": iad}
     assert install(**evidence).properties == {"version": "3.3.0"} | evidence

@@ -26,7 +26,7 @@ from store.errors import Refused
 from store.feed import INSTALLED
 
 DOOR = "kochava"
-CLICKED, SEEN = "Campaign Clicked", "Campaign Viewed"
+CLICKED, SEEN = "Click", "Impression"
 ACTIONS = ("install", "event", "update", "identityLink", "click", "impression")
 ONCE = frozenset({"install", "update", "identityLink"})  # that say the same however often they come
 RESERVED = frozenset(
