@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collector.assets import load_snippet, load_static
+from collector.catalogue import Catalogue
 from collector.directory import Directory
 from collector.doors.apps import Apps
 from collector.doors.authentication import Gate
@@ -25,10 +26,12 @@ from collector.doors.backend import BackendDoor
 from collector.doors.body import Headers
 from collector.doors.browser import BrowserDoor
 from collector.doors.calls import DOOR as KOCHAVA
+from collector.doors.event_names import EventNames
 from collector.doors.events import Events
 from collector.doors.kochava import LINK_PATH, TRACK_PATH, KochavaDoor
 from collector.doors.listing import Judge
 from collector.doors.numbers import PageNumbers
+from collector.doors.partner import Means
 from collector.doors.quick import Quick
 from collector.doors.read import Answer, Callers, ReadDoor
 from collector.doors.segment import DOOR as SEGMENT
@@ -64,6 +67,7 @@ class Parts:
     log_reader: Database
     intake: Intake
     vault: Vault
+    catalogue: Catalogue
     portal: Portal
 
 
@@ -106,10 +110,9 @@ class Collector:
             judge = Judge(parts.directory, parts.vault, self._settings.consent)
             browser = BrowserDoor(parts.intake, judge, Origins(self._settings))
             gate = Gate(parts.directory, parts.vault, parts.log_reader, self._settings.retention_days)
-            segment = SegmentDoor(
-                parts.intake, parts.directory, parts.vault, gate, pretend=self._settings.unknown_key == "pretend"
-            )
-            kochava = KochavaDoor(parts.intake, parts.directory, parts.vault, gate)
+            means, pretend = Means(parts.vault, parts.catalogue), self._settings.unknown_key == "pretend"
+            segment = SegmentDoor(parts.intake, parts.directory, means, gate, pretend)
+            kochava = KochavaDoor(parts.intake, parts.directory, means, gate)
             judges: dict[str, Release] = {SEGMENT: segment.judge_held, KOCHAVA: kochava.judge_held}
             parts.portal.quarantine = Quarantine(parts.intake, parts.log_reader, judges)
             self._direct = dict.fromkeys(PATHS, segment) | {self._settings.ingest_path: browser}
@@ -130,6 +133,9 @@ class Collector:
         directory = Directory(registry_reader, registry_writer)
         await directory.start()
         stack.push_async_callback(directory.stop)
+        catalogue = Catalogue(registry_reader, log_reader)
+        await catalogue.start()
+        stack.push_async_callback(catalogue.stop)
         writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
         writer.start()
         stack.push_async_callback(writer.stop)
@@ -145,14 +151,14 @@ class Collector:
         stack.push_async_callback(portal.readers.close)
         compiling = asyncio.create_task(asyncio.to_thread(compile_templates))  # beside what is asked meanwhile
         stack.push_async_callback(asyncio.wait, [compiling])
-        return Parts(directory, writer, log_reader, Intake(writer), Vault(settings.secret_key), portal)
+        return Parts(directory, writer, log_reader, Intake(writer), Vault(settings.secret_key), catalogue, portal)
 
     def _routes(self, parts: Parts, segment: SegmentDoor, kochava: KochavaDoor) -> list[BaseRoute]:
         settings, intake, portal = self._settings, parts.intake, parts.portal
         health, callers = Health(parts.writer, settings.where), Callers(parts.directory)
         numbers = PageNumbers(callers, portal)
         segment_settings = SegmentSettings(parts.directory, settings.public_url)
-        webhook = WebhookDoor(intake, parts.directory, parts.vault)
+        webhook = WebhookDoor(intake, parts.directory, Means(parts.vault, parts.catalogue))
 
         def door(path: str, name: str) -> Route:
             scope, vault = path.rpartition("/")[2], parts.vault
@@ -175,7 +181,9 @@ class Collector:
             Route(LINK_PATH, kochava, methods=["POST"]),
             read("/apps", Apps(callers)),
             read("/apps/{app_key}/events", Events(callers, portal.readers)),
+            read("/apps/{app_key}/event-names", EventNames(callers, portal)),
             read("/apps/{app_key}/numbers/{page}", numbers),
+            read("/apps/{app_key}/audiences", PageNumbers(callers, portal, "audiences")),
             read("/partners/{partner_key}/numbers/{page}", numbers),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),

@@ -266,6 +266,7 @@ async def _line(db: Database, audit_id: str, now: int, action: str, subject: str
 _OF_APP = "/* registry.whose_app */ select partner_key from apps where app_key = ?"
 _WHOSE = {
     "app": _OF_APP,
+    "event": _OF_APP,
     "replay": _OF_APP,
     "park": _OF_APP,
     "resume": _OF_APP,

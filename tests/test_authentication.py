@@ -22,14 +22,14 @@ from starlette.testclient import TestClient
 from collector.app import Collector
 from collector.doors import authentication as proof
 from collector.doors.authentication import Pair, Request, proved
-from collector.doors.partner import Told, arrival
 from collector.portal.frame import PageRoute
 from collector.quarantine import Quarantine
 from store import authentication, log, registry
 from store.authentication import NewPair
-from store.database import Database, Engine, open_reader, open_writer
+from store.database import Database, Engine, open_writer
 from store.entry import Entry, Held
 from store.errors import ConfigError, Refused, Unavailable
+from store.event import NewRow
 from store.quarantine import Amount
 
 SQLITE = pytest.mark.only("sqlite", "a proof knows no store")
@@ -452,18 +452,14 @@ def test_a_release_that_is_cut_off_within_its_commit_stores_nothing_and_keeps_wh
     cast: Cast, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(APP, "1", "kochava", TRACK, NOW, "no_proof", 2, b"{}")
-    told = Told(door="kochava", type="track", name="Purchase", message_id="m-1", user_id="u-1", occurred_at=NOW)
+    named = (APP, bytes(16), "track", "Purchase", "partner", NOW, NOW, "owner", "a-1")
+    row: NewRow = (*named, "u-1", None, None, "{}")
 
     async def done(*entries: Entry) -> None:
         async with await open_writer(cast.where, "log") as db:
             for entry in entries:
                 await log.commit(db, [entry], Counter())
 
-    async def app() -> registry.App:
-        async with await open_reader(cast.where, "registry") as db:
-            return await registry.app(db, APP)
-
-    row = arrival(asyncio.run(app()), told, NOW, cast.vault).row
     asyncio.run(done(Entry("kochava", NOW, [], [], [], [held])))
     release = Entry("kochava", NOW, [row], [], [], [], [(APP, "1")])
     with monkeypatch.context() as broken:

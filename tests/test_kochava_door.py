@@ -299,10 +299,11 @@ def test_a_call_that_names_nobody_is_rejected_and_kept_without_its_address(doors
 
 
 @SQLITE
-def test_reserved_keys_and_odd_data_are_flagged_and_kept() -> None:
-    read = told(event(event_data={"network": "n", "campaign": "c", "sum": 1}))
-    assert read.flags == ["reserved:campaign", "reserved:network"]
-    assert read.properties == {"network": "n", "campaign": "c", "sum": 1, "currency": "USD"}
+def test_reserved_keys_and_odd_data_are_flagged_and_kept(doors: Doors, cast: Cast) -> None:
+    assert post(doors, call(cast, event_data={"network": "n", "campaign": "c", "sum": 1})).json()["stored"] == 1
+    details = cast.event()["details"]
+    assert details["flags"] == ["reserved_keys"]
+    assert details["properties"] == {"network": "n", "campaign": "c", "sum": 1, "currency": "USD"}
     assert told(event(event_data='{"sum": "9.99"}')).properties == {"sum": "9.99", "currency": "USD"}
     odd = told(event(event_data="Skis"))
     assert (odd.properties["value"], odd.flags) == ("Skis", ["odd_event_data"])

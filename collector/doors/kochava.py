@@ -18,12 +18,11 @@ from collector.doors import authentication, calls
 from collector.doors.authentication import Gate, Request, is_open, unpacked
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after
 from collector.doors.calls import DOOR
-from collector.doors.partner import arrival
+from collector.doors.partner import Means, arrival
 from collector.ingest import Arrival, Intake, Parked, Receipt, Turned
 from store.entry import Held
 from store.errors import Refused, Unavailable
 from store.registry import App
-from store.secrets import Vault
 
 MAX_BODY = 2 * 1024 * 1024
 MAX_CALLS = 1_000
@@ -57,12 +56,12 @@ class KochavaDoor:
         self,
         intake: Intake,
         directory: Directory,
-        vault: Vault,
+        means: Means,
         gate: Gate,
     ) -> None:
         self._intake = intake
         self._directory = directory
-        self._vault = vault
+        self._means = means
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,7 +141,7 @@ class KochavaDoor:
             told = calls.told(call, around.came_at)
             authentication.check_age(told, around.oldest)
             identity = calls.stated_id(call, app.app_key) or act or None
-            return arrival(app, msgspec.structs.replace(told, message_id=identity), around.received_at, self._vault)
+            return arrival(app, msgspec.structs.replace(told, message_id=identity), around.received_at, self._means)
         except Refused as refused:
             return Turned(refused, app.app_key, kept(message))
 

@@ -18,6 +18,7 @@ from collector.directory import Directory
 from collector.doors import authentication
 from collector.doors.authentication import Gate, Request, Unproven, is_open
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after
+from collector.doors.partner import Means
 from collector.doors.quick import Answer, Quick, has_failed
 from collector.doors.segment_request import (
     SUCCESS,
@@ -37,7 +38,6 @@ from collector.writer import Stored
 from store.entry import Held
 from store.errors import Refused, Unavailable
 from store.registry import App
-from store.secrets import Vault
 
 DOOR = "segment"
 MAX_BODY = 512 * 1024  # some clients fill theirs to 512,000 bytes before they put the rest around it
@@ -79,10 +79,10 @@ _UNSTORABLE = _whole(b"400 Bad Request", refusal(Refused("unstorable", "the even
 class SegmentDoor:
     """The ASGI application behind PATHS. `pretend`: an unknown key is answered as Segment does."""
 
-    def __init__(self, intake: Intake, directory: Directory, vault: Vault, gate: Gate, pretend: bool) -> None:
+    def __init__(self, intake: Intake, directory: Directory, means: Means, gate: Gate, pretend: bool) -> None:
         self._intake = intake
         self._directory = directory
-        self._vault = vault
+        self._means = means
         self._gate = gate
         self._pretend = pretend
 
@@ -124,7 +124,7 @@ class SegmentDoor:
             app = self._directory.app_by("ingest_key", key)
             if app is None or not is_open(app):
                 return None
-            judged = judge(content, "" if call in SEVERAL else call, DOOR, app, received_at, self._vault)
+            judged = judge(content, "" if call in SEVERAL else call, DOOR, app, received_at, self._means)
             arrivals = [item for item in judged if isinstance(item, Arrival)]
             if len(arrivals) < len(judged):
                 return None
@@ -153,7 +153,7 @@ class SegmentDoor:
         if isinstance(act, Parked):
             return await self._intake.ingest(DOOR, received_at, [act], len(body))
         proof = Proof(act, self._gate.oldest(act, received_at))
-        judged = judge(content, "" if call in SEVERAL else call, DOOR, app, received_at, self._vault, proof)
+        judged = judge(content, "" if call in SEVERAL else call, DOOR, app, received_at, self._means, proof)
         return await self._intake.ingest(DOOR, received_at, judged, stored_size(judged, body))
 
     async def judge_held(self, app: App, held: Held, received_at: int) -> list[Arrival | Turned]:
@@ -161,7 +161,7 @@ class SegmentDoor:
         call = PATHS[held.path]
         content = read_batch(held.body) if call in SEVERAL else read_one(held.body)
         kind, proof = "" if call in SEVERAL else call, Proof(held.quarantine_id, stored_at=received_at)
-        return judge(content, kind, DOOR, app, held.received_at, self._vault, proof)
+        return judge(content, kind, DOOR, app, held.received_at, self._means, proof)
 
     async def _app(self, headers: dict[bytes, bytes], content: Content, asked: float) -> App:
         """Whose key it is. Raises Refused."""

@@ -14,13 +14,12 @@ import msgspec
 
 from collector.doors.authentication import check_age
 from collector.doors.body import text_of
-from collector.doors.partner import arrival
+from collector.doors.partner import Means, arrival
 from collector.doors.segment_message import NETWORK_ADDRESSES, Facts, Message, moment, told
 from collector.doors.wire import decoded, mended
 from collector.ingest import Arrival, Receipt, Turned
 from store.errors import Refused
 from store.registry import App
-from store.secrets import Vault
 
 MAX_MESSAGES = 2_500
 MAX_SHARED_CONTEXT = 8 * 1024  # of a batch, since every message of it is stored with it
@@ -163,16 +162,16 @@ def judge(
     door: str,
     app: App,
     received_at: int,
-    vault: Vault,
+    means: Means,
     proof: Proof = UNASKED,
 ) -> list[Arrival | Turned]:
     """Each message as a row, or with why not. `kind` is the type that all of them have, '' when each says its own."""
     facts = Facts(door, received_at, kind, content.sent_at, content.context or {}, content.passed_on)
-    return [_judge_one(message, facts, app, vault, proof, place) for place, message in enumerate(content.messages)]
+    return [_judge_one(message, facts, app, means, proof, place) for place, message in enumerate(content.messages)]
 
 
 def _judge_one(
-    message: Message | msgspec.Raw, facts: Facts, app: App, vault: Vault, proof: Proof, place: int
+    message: Message | msgspec.Raw, facts: Facts, app: App, means: Means, proof: Proof, place: int
 ) -> Arrival | Turned:
     try:
         plain = _read(message) if isinstance(message, msgspec.Raw) else message
@@ -180,7 +179,7 @@ def _judge_one(
         check_age(said, proof.oldest)
         if proof.act and said.message_id is None:
             said = msgspec.structs.replace(said, message_id=f"{proof.act}:{place}")
-        return arrival(app, said, proof.stored_at or facts.received_at, vault)
+        return arrival(app, said, proof.stored_at or facts.received_at, means)
     except Refused as refused:
         return Turned(refused, app.app_key, redacted(message, app.ingest_key))
 

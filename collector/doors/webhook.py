@@ -17,13 +17,13 @@ from starlette.types import Receive, Scope, Send
 
 from collector.directory import Directory
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after, text_of
+from collector.doors.partner import Means
 from collector.doors.segment_request import UNAVAILABLE, answer, judge, read_list, refusal, stored_size
 from collector.doors.unzip import encoded, unzipped
 from collector.doors.wire import decoded
 from collector.ingest import Intake, Receipt, Turned
 from store.errors import Refused, Unavailable
 from store.registry import App
-from store.secrets import Vault
 
 DOOR = "webhook"
 MAX_BODY = 4 * 1024 * 1024
@@ -35,10 +35,10 @@ STATUS = {"unknown_app": 404, "signature": 401, "too_large": 413, "too_many": 41
 class WebhookDoor:
     """POST /webhooks/segment/{guid}"""
 
-    def __init__(self, intake: Intake, directory: Directory, vault: Vault) -> None:
+    def __init__(self, intake: Intake, directory: Directory, means: Means) -> None:
         self._intake = intake
         self._directory = directory
-        self._vault = vault
+        self._means = means
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         received_at, asked = time.time_ns() // 1_000_000, time.monotonic()
@@ -66,8 +66,8 @@ class WebhookDoor:
         headers = dict(named)
         packed = await read_body(headers, receive, MAX_BODY)
         body = unzipped(packed, MAX_BODY) if encoded(named) else packed
-        check_signature(headers.get(b"x-signature", b""), body, self._vault.webhook_secrets(app.guid))
-        judged = judge(read_list(body, MAX_MESSAGES), "", DOOR, app, received_at, self._vault)
+        check_signature(headers.get(b"x-signature", b""), body, self._means.vault.webhook_secrets(app.guid))
+        judged = judge(read_list(body, MAX_MESSAGES), "", DOOR, app, received_at, self._means)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._intake.ingest(DOOR, received_at, judged, stored_size(judged, body))

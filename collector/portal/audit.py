@@ -33,6 +33,8 @@ ACTIONS = {
     "authentication.add-key": "Key pair made",
     "authentication.mode": "Authentication set",
     "authentication.revoke-key": "Key pair revoked",
+    "event.delete": "Event deleted",
+    "event.set": "Event set",
     "park.drop": "Parked events dropped",
     "park.release": "Parked events released",
     "partner.add": "Partner added",
