@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from landed import Landed
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
-from portal_tour import Tour
+from portal_tour import Tour, Visitors
 from processes import COMMAND, Footfall, Process, free_port
 from recorder import Recorder
 from shipping_stage import Prepared, Stage
@@ -82,15 +82,15 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="session")
 def browser(playwright: Playwright) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(**launch_options())
+    browser = playwright.chromium.launch(**launch_options(quick=True))
     yield browser
     browser.close()
 
 
 @pytest.fixture(scope="session")
-def quick_browser(playwright: Playwright) -> Iterator[Browser]:
-    """For tests that look at very many pages."""
-    browser = playwright.chromium.launch(**launch_options(quick=True))
+def whole_browser(playwright: Playwright) -> Iterator[Browser]:
+    """For tests of what a browser does with a page that is left: a quick one keeps none to come back to."""
+    browser = playwright.chromium.launch(**launch_options())
     yield browser
     browser.close()
 
@@ -195,3 +195,11 @@ def tours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tour]]
         Tour(tmp_path_factory.mktemp("empty"), "empty") as empty,
     ):
         yield {"full": full, "empty": empty}
+
+
+@pytest.fixture(scope="session")
+def visitors(browser: Browser) -> Iterator[Visitors]:
+    """For tests that look at page after page of a tour."""
+    visitors = Visitors(browser)
+    yield visitors
+    visitors.close()
