@@ -38,6 +38,15 @@ ARGUMENTS = [
     *(["--no-sandbox"] if os.geteuid() == 0 else []),
 ]
 
+# What takes half a minute or more, the longest first: whatever is begun last is waited for alone.
+LONGEST = {
+    f"test_{name}": place
+    for place, name in enumerate(
+        "portal_sweep pipeline_kills selftest rollup_kills failover demo_pages no_key_anywhere exporters "
+        "collector_durability snippet_sending portal_keyboard export_answers restarts docs_run".split()
+    )
+}
+
 
 def launch_options(quick: bool = False) -> dict[str, Any]:
     """For `launch` and `launch_persistent_context` alike. With `quick`, if it is there, Chromium without its windows,
@@ -55,8 +64,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Browsers come last: while one is open, Playwright keeps an event loop running in this thread, and a test that
-    has work of its own for one could not begin it. Side by side, each kind has a run of its own."""
-    items.sort(key=_has_browser)
+    has work of its own for one could not begin it. Side by side, each kind has a run of its own, the longest files
+    first."""
+    items.sort(key=lambda item: (_has_browser(item), LONGEST.get(item.path.stem, len(LONGEST))))
     wanted = config.getoption("--browsers")
     if wanted is not None:
         items[:] = [item for item in items if _has_browser(item) == (wanted == "with")]
