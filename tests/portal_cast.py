@@ -157,9 +157,15 @@ def opened(house: House, **settings: Any) -> Iterator[Browser]:
         yield Browser(client, house)
 
 
-def another(browser: Browser) -> Browser:
-    """A second browser at the same portal."""
-    client = TestClient(browser.client.app, base_url=SITE, headers={"user-agent": "Safari/26"}, follow_redirects=False)
+def another(browser: Browser, peer: str = "testclient") -> Browser:
+    """A second browser at the same portal; at 127.0.0.1 it counts as a proxy on this machine."""
+    client = TestClient(
+        browser.client.app,
+        base_url=SITE,
+        headers={"user-agent": "Safari/26"},
+        follow_redirects=False,
+        client=(peer, 50_000),
+    )
     client.portal = browser.client.portal
     return Browser(client, browser.house)
 
