@@ -17,7 +17,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
-from waiting import until
+
+from selftest.processes import wait_until
 
 CLIENT_ID = "footfall-at-the-provider"
 CLIENT_SECRET = "what only the two of us know"  # noqa: S105 - of tests only
@@ -32,7 +33,7 @@ class Provider:
         self._server = uvicorn.Server(uvicorn.Config(self._app(), port=0, log_level="critical", lifespan="off"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        until(lambda: self._server.started)
+        wait_until(lambda: self._server.started, "the provider listens")
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.issuer = f"http://127.0.0.1:{port}"
         self.reset()
