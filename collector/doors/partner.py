@@ -100,11 +100,16 @@ def _check(told: Told) -> None:
         raise Refused("no_user", "an anonymousId, a userId or the id of a device is needed - at `$`")
     if told.type == "track" and not told.name:
         raise Refused("no_event", "a track call names its event - at `$.event`")
-    named = [("anonymousId", told.anonymous_id), ("userId", told.user_id), *told.ids.items()]
-    for what, value in [*named, ("event", told.name)]:
-        most = MOST_NAME_CHARACTERS if what == "event" else MOST_ID_CHARACTERS
-        if value and (len(value) > most or "\0" in value):
-            raise Refused("invalid", f"at most {most} characters, none of them NUL - at `$.{what}`")
+    _check_text("event", told.name, MOST_NAME_CHARACTERS)
+    _check_text("anonymousId", told.anonymous_id, MOST_ID_CHARACTERS)
+    _check_text("userId", told.user_id, MOST_ID_CHARACTERS)
+    for kind, value in told.ids.items():
+        _check_text(kind, value, MOST_ID_CHARACTERS)
+
+
+def _check_text(what: str, value: str | None, most: int) -> None:
+    if value and (len(value) > most or "\0" in value):
+        raise Refused("invalid", f"at most {most} characters, none of them NUL - at `$.{what}`")
 
 
 def _flags(told: Told) -> list[str]:

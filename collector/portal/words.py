@@ -180,7 +180,8 @@ def what(event: Event) -> str:
     """What was seen or pressed, in one line."""
     details = event.details
     if event.source == PARTNER and details is not None:
-        return f"{CALLS.get(event.type, event.type)} {DOORS.get(details.door or '', 'from the partner')}"
+        through = DOORS.get(details.door or "", "from the partner")
+        return f"{CALLS.get(event.type, event.type)} {through}" if event.name else sentence(through)
     if details is None:
         return "its details cannot be read"
     return details.label or details.title or details.target or details.url or ""
