@@ -28,6 +28,7 @@ APPS = {"owner": ["com.owner.charts", "com.owner.boards"], "stranger": ["com.str
 ALLOWED = {
     "source": "browser",
     "kind": "user",
+    "form": "audience",
     "region": "us",
     "profile": "mpac",
     "action": "drop",
