@@ -11,7 +11,6 @@ import msgspec
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-MODELS = ("decided", "first", "last", "linear", "position", "decay")
 
 
 class Windows(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
