@@ -6,7 +6,7 @@ match), then the later touch. What is still equal is told apart by message ids, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -35,16 +35,17 @@ class Standing(NamedTuple):
 FIRST = Standing()
 
 
-def standings(installs: Iterable[Conversion], rules: Rules) -> dict[int, Standing]:
+def standings(installs: Iterable[Conversion], rules: Rules, closed: Collection[int] = ()) -> dict[int, Standing]:
     """By seq, of installs that have ids in common, directly or through others of them.
 
-    The marketplace and the partner may both tell of one install; the second to tell is no install of its own.
+    The marketplace and the partner may both tell of one install; the second to tell is no install of its own. Of some
+    nothing changes any more: those came first, whatever their times say.
     """
     found: dict[int, Standing] = {}
     current: Conversion | None = None
     told: set[str] = set()
-    for install in sorted(installs, key=lambda each: (each.at, each.message_id)):
-        since = install.at - current.at if current else 0
+    for install in sorted(installs, key=lambda each: (each.seq not in closed, each.at, each.message_id)):
+        since = abs(install.at - current.at) if current else 0
         if current is None:
             found[install.seq] = Standing()
         elif install.source not in told and since <= rules.settle:

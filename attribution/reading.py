@@ -39,8 +39,8 @@ def read(event: Event) -> Evidence:
     return Evidence(touchpoints, _conversion(event, identities), identities)
 
 
-def _identities(event: Event, details: Details) -> Iterator[Identity]:
-    """Whom it names. A partner may have got an account's or a visitor's id from us, and sends it as its user's."""
+def ids_of(event: Event) -> tuple[Id, ...]:
+    """Whom an event names. A partner may have an account's or a visitor's id from us, and send it as its user's."""
     ids = [node(ANONYMOUS, event.anonymous_id)]
     if event.partner_anonymous_id:
         ids.append(node(PARTNER_MADE, event.partner_anonymous_id))
@@ -49,8 +49,13 @@ def _identities(event: Event, details: Details) -> Iterator[Identity]:
         ids += [Id(kind, event.user_id) for kind in (ACCOUNT, ANONYMOUS) if is_anonymous_id(event.user_id)]
     elif event.user_id:
         ids.append(Id(ACCOUNT, event.user_id))
-    ids += links(details.ids or {})
-    yield from (identity(kind, text) for kind, text in together(ids))
+    if event.details is not None and event.details.ids:
+        ids += links(event.details.ids)
+    return together(ids)
+
+
+def _identities(event: Event, details: Details) -> Iterator[Identity]:
+    yield from (identity(kind, text) for kind, text in ids_of(event))
     if details.network:
         yield identity(NETWORK, details.network)
 
