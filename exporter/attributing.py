@@ -28,7 +28,7 @@ from store.ledger import LeaseLost
 from store.registry import App
 from store.subjects import reading as subjects
 
-RUN = 1_000  # events of one transaction
+RUN = 2_000  # events of one transaction
 CLOSED = 500  # installs of one transaction
 FORGOTTEN = 2_000  # touchpoints of one transaction
 LEASE_SECONDS = 60.0
