@@ -8,7 +8,7 @@ it. What is read is read before a transaction, what is decided is decided within
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from attribution.evidence import Evidence, Identity, identity
@@ -36,6 +36,12 @@ MOST_KNOWN = 50  # ids of one person
 MARGIN_MS = 24 * 3_600_000
 
 Brought = Callable[[Event], Money | None]  # what an event earned
+Earnings = Callable[[Database, App], Awaitable[Brought]]  # the same of an app, as the registry says
+
+
+async def nothing(_registry: Database, _app: App) -> Brought:
+    """Where nobody says which events earn something, none does."""
+    return lambda _event: None
 
 
 class Stop(Protocol):
@@ -48,7 +54,14 @@ class Attributing:
     """One run over the apps that have something new."""
 
     def __init__(
-        self, registry_db: Database, log_db: Database, ledger_db: Database, run: str, voice: Voice, stop: Stop
+        self,
+        registry_db: Database,
+        log_db: Database,
+        ledger_db: Database,
+        run: str,
+        voice: Voice,
+        stop: Stop,
+        earnings: Earnings = nothing,
     ) -> None:
         self._registry = registry_db
         self._log = log_db
@@ -56,6 +69,7 @@ class Attributing:
         self._run = run
         self._voice = voice
         self._stop = stop
+        self._earnings = earnings
         self._sums = Attributed()
         self._leased_until = 0.0
 
@@ -90,7 +104,7 @@ class Attributing:
             return
         self._sums.apps += 1
         rules = resolved(*attribution_rules.of_app(await attribution_rules.kept(self._registry, app.app_key)))
-        brought = await _earnings(self._registry, app)
+        brought = await self._earnings(self._registry, app)
         up_to = min(cursor.newest_seq, settled)
         while cursor.seq < up_to and not self._stop.is_set():
             cursor = await self._read_on(app, cursor, up_to, rules, brought, now)
@@ -246,7 +260,3 @@ def _earned(app: App, told: Iterable[tuple[Event, Evidence]], brought: Brought) 
         money = brought(event)
         if money is not None:
             yield Earned(evidence.identities, app.partner_key, event.occurred_at, money)
-
-
-async def _earnings(_registry: Database, _app: App) -> Brought:
-    return lambda _event: None

@@ -2,7 +2,11 @@
 
 import asyncio
 import itertools
+import signal
+import subprocess
+import sys
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,13 +15,15 @@ from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, Details, Installation,
 from attribution import decision
 from attribution.decision import WHOLE, Decision
 from attribution.models import NAMES
+from attribution.money import Money, money
 from exporter.attributed import Attributed
-from exporter.attributing import Attributing
+from exporter.attributing import Attributing, Brought, Earnings, nothing
 from store import attribution, attribution_rules, log
 from store.attribution import Install, Listing, Wanted
 from store.attribution_rules import Change
-from store.database import open_reader, open_writer
+from store.database import Database, open_reader, open_writer
 from store.event import PARTNER, Event
+from store.registry import App
 from store.rollups.following import catch_up
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -40,7 +46,19 @@ def opened(at: int = NOON, **fields: Any) -> Event:
     return an_event("Application Installed", **told)
 
 
-def follow(installation: Installation, now: int = NOON + HOUR, run: str = "run") -> Attributed:
+async def paid(_registry: Database, _app: App) -> Brought:
+    """What an order says that it brought."""
+
+    def brought(event: Event) -> Money | None:
+        told = (event.details.properties if event.details else None) or {}
+        return money(Decimal(str(told["revenue"])), told["currency"]) if event.name == "Order Completed" else None
+
+    return brought
+
+
+def follow(
+    installation: Installation, now: int = NOON + HOUR, run: str = "run", earnings: Earnings = nothing
+) -> Attributed:
     async def once() -> Attributed:
         where = installation.where
         async with (
@@ -50,7 +68,7 @@ def follow(installation: Installation, now: int = NOON + HOUR, run: str = "run")
             await open_writer(where, "log") as log_writer,
         ):
             await catch_up(registry_db, log_db, log_writer, now)
-            following = Attributing(registry_db, log_db, ledger_db, run, Silence(), asyncio.Event())
+            following = Attributing(registry_db, log_db, ledger_db, run, Silence(), asyncio.Event(), earnings)
             return await following.follow(await log.settled(log_db), now)
 
     return asyncio.run(once())
@@ -99,6 +117,15 @@ def check_sums(installation: Installation) -> None:
                 nobodys[partner, day] += credit if campaign == "" else 0
         assert +given == Counter({place: n * WHOLE for place, n in new.items()}), model
         assert +nobodys == Counter({place: n * WHOLE for place, n in organic.items()}), model
+    earned = Counter[Any]()
+    for day, currency, amount in installation.ledger("select day, currency, amount from conversion_revenue"):
+        earned[day, currency] += amount
+    for model in NAMES:
+        shared = Counter[Any]()
+        told = "select day, currency, amount from attribution_revenue where model = ?"
+        for day, currency, amount in installation.ledger(told, model):
+            shared[day, currency] += amount
+        assert {place: n for place, n in shared.items() if n} == {place: n for place, n in earned.items() if n}, model
     versions = installation.ledger("select seq, count(*), max(version) from decisions group by seq")
     assert {seq: (n, newest) for seq, n, newest in versions} == {seq: (v, v) for seq, _, _, _, v in rows}
 
@@ -309,6 +336,63 @@ def test_an_install_of_nobody_who_can_be_known_again_is_an_install(installation:
     check_sums(installation)
 
 
+def order(revenue: Any, at: int, currency: str = "EUR", **fields: Any) -> Event:
+    details = Details(properties={"revenue": revenue, "currency": currency})
+    told = {"source": PARTNER, "occurred_at": at, "received_at": at, "anonymous_id": "p1"} | fields
+    return an_event("Order Completed", details=details, **told)
+
+
+def earned(installation: Installation, model: str) -> dict[tuple[str, str], int]:
+    found = ask(installation, attribution.earned, OWNERS, 0, 30_000)
+    return {(each.campaign_key, each.currency): each.amount for each in found if each.model == model}
+
+
+def test_what_is_earned_after_an_install_is_shared_as_its_credit_is_and_goes_along(installation: Installation) -> None:
+    known = {"partner_anonymous_id": "p1"}
+    installation.collect(
+        view(SPRING, NOON - 2 * DAY, **known),
+        installed(**known),
+        order("10.01", NOON - 1),
+        order("10.01", NOON + 1),
+        order(5, NOON + 2),
+        order("-0.01", NOON + 3),
+        order(700, NOON + 4, "JPY"),
+        order(1, NOON + 5, anonymous_id="someone"),
+    )
+    follow(installation, earnings=paid)
+    assert earned(installation, "linear") == {("mail/spring", "EUR"): 1_500, ("mail/spring", "JPY"): 700}
+    check_sums(installation)
+    installation.collect(view(AUTUMN, NOON - DAY, received_at=NOON + DAY, **known))
+    follow(installation, NOON + DAY, earnings=paid)
+    assert earned(installation, "decided") == {("mail/autumn", "EUR"): 1_500, ("mail/autumn", "JPY"): 700}
+    assert earned(installation, "linear") == {
+        ("mail/autumn", "EUR"): 750,
+        ("mail/autumn", "JPY"): 350,
+        ("mail/spring", "EUR"): 750,
+        ("mail/spring", "JPY"): 350,
+    }
+    check_sums(installation)
+
+
+def test_what_was_earned_after_a_reinstall_goes_to_the_install_when_that_is_told_late(
+    installation: Installation,
+) -> None:
+    installation.collect(
+        view(SPRING, NOON - 10 * DAY, partner_anonymous_id="p1"),
+        opened(partner_anonymous_id="p1"),
+        order(3, NOON + 1),
+    )
+    follow(installation, earnings=paid)
+    installation.collect(
+        installed(NOON - 9 * DAY, partner_anonymous_id="p1", received_at=NOON + DAY),
+    )
+    follow(installation, NOON + DAY, earnings=paid)
+    assert {each.seq: each.outcome for each in installs(installation)} == {2: "reinstall", 4: "attributed"}
+    assert installation.ledger("select seq, amount from conversion_revenue where amount <> 0") == [(4, 300)]
+    assert earned(installation, "last") == {("mail/spring", "EUR"): 300}
+    check_sums(installation)
+
+
 def test_a_lease_of_another_run_is_left_alone(installation: Installation) -> None:
     if installation.where == installation.data_dir:
         pytest.skip("where the ledger is held alone, whoever has a lease is dead")
@@ -320,6 +404,31 @@ def test_a_lease_of_another_run_is_left_alone(installation: Installation) -> Non
     assert (sums.taken, sums.installs) == (1, 0)
     installation.ledger("update attribution_cursors set lease_until = 0")
     assert follow(installation).installs == 1
+
+
+# --- killed
+
+
+@pytest.mark.only("sqlite", "the transaction is the engine's; that it is one is seen on either")
+@pytest.mark.parametrize("point", ["before_attribution", "after_attribution"])
+def test_a_run_that_is_killed_loses_nothing_and_counts_nothing_twice(installation: Installation, point: str) -> None:
+    people = [f"{n:040x}" for n in range(1, 41)]
+    for who in people:
+        installation.collect(*[view(SPRING, anonymous_id=who)] * 99, installed(anonymous_id=who))
+    command = [sys.executable, "-m", "footfall", "export"]
+    for _ in range(2):  # two transactions' worth of events
+        died = subprocess.run(
+            command,
+            env=installation.environment | {"FOOTFALL_TEST": "1", "FOOTFALL_TEST_CRASH_AT": point},
+            capture_output=True,
+            check=False,
+        )
+        assert died.returncode == -signal.SIGKILL
+        check_sums(installation)
+    follow(installation)
+    assert [(each.outcome, each.version) for each in installs(installation)] == [("attributed", 1)] * 40
+    assert installation.ledger("select count(*) from touchpoints") == [(40 * 99,)]
+    check_sums(installation)
 
 
 # --- whatever the order
