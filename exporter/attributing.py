@@ -8,22 +8,22 @@ it. What is read is read before a transaction, what is decided is decided within
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from attribution.evidence import Evidence, Identity, identity
-from attribution.money import Money
+from attribution.money import Money, money
 from attribution.reading import Unreadable, ids_of, read
 from attribution.rules import Rules, resolved
 from exporter import crash, turn
 from exporter.attributed import Attributed
 from exporter.report import Voice
 from exporter.turn import Anew, Done, Earned, Told, Work
-from store import attributing, attribution_rules, log, registry
+from store import attributing, attribution_rules, event_rules, log, registry
 from store.attributing import Cursor
 from store.database import Connection, Database
 from store.errors import FootfallError
-from store.event import Event
+from store.event import PARTNER, Event
 from store.ledger import LeaseLost
 from store.registry import App
 from store.subjects import reading as subjects
@@ -36,12 +36,20 @@ MOST_KNOWN = 50  # ids of one person
 MARGIN_MS = 24 * 3_600_000
 
 Brought = Callable[[Event], Money | None]  # what an event earned
-Earnings = Callable[[Database, App], Awaitable[Brought]]  # the same of an app, as the registry says
 
 
-async def nothing(_registry: Database, _app: App) -> Brought:
-    """Where nobody says which events earn something, none does."""
-    return lambda _event: None
+async def earnings(registry_db: Database, app: App) -> Brought:
+    """What an app's events bring, as it was said of them when they were received."""
+    histories = await event_rules.of_app(registry_db, app.app_key)
+
+    def brought(event: Event) -> Money | None:
+        if event.source != PARTNER or event.type != "track" or event.details is None:
+            return None
+        rule = event_rules.at(histories, event.name, event.received_at)
+        told = event_rules.money_of(rule, event.details.properties or {})
+        return money(told.amount, told.currency) if told else None
+
+    return brought
 
 
 class Stop(Protocol):
@@ -61,7 +69,6 @@ class Attributing:
         run: str,
         voice: Voice,
         stop: Stop,
-        earnings: Earnings = nothing,
     ) -> None:
         self._registry = registry_db
         self._log = log_db
@@ -69,7 +76,6 @@ class Attributing:
         self._run = run
         self._voice = voice
         self._stop = stop
-        self._earnings = earnings
         self._sums = Attributed()
         self._leased_until = 0.0
 
@@ -104,7 +110,7 @@ class Attributing:
             return
         self._sums.apps += 1
         rules = resolved(*attribution_rules.of_app(await attribution_rules.kept(self._registry, app.app_key)))
-        brought = await self._earnings(self._registry, app)
+        brought = await earnings(self._registry, app)
         up_to = min(cursor.newest_seq, settled)
         while cursor.seq < up_to and not self._stop.is_set():
             cursor = await self._read_on(app, cursor, up_to, rules, brought, now)

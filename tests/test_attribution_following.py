@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -19,17 +18,16 @@ import footfall
 from attribution import decision
 from attribution.decision import WHOLE, Decision
 from attribution.models import NAMES
-from attribution.money import Money, money
 from exporter.attributed import Attributed
-from exporter.attributing import Attributing, Brought, Earnings, nothing
-from store import attribution, attribution_balance, attribution_rules, log
+from exporter.attributing import Attributing
+from store import attribution, attribution_balance, attribution_rules, event_rules, log
 from store.attribution import Install, Listing, Wanted
 from store.attribution_balance import Balance
 from store.attribution_rules import Change
-from store.database import Database, open_reader, open_writer
+from store.database import open_reader, open_writer
 from store.doctor import attribution as attribution_check
 from store.event import PARTNER, Event
-from store.registry import App
+from store.event_rules import Rule
 from store.rollups.following import catch_up
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -52,19 +50,15 @@ def opened(at: int = NOON, **fields: Any) -> Event:
     return an_event("Application Installed", **told)
 
 
-async def paid(_registry: Database, _app: App) -> Brought:
-    """What an order says that it brought."""
+def say_of_orders(installation: Installation, **said: Any) -> None:
+    async def once() -> None:
+        async with await open_writer(installation.where, "registry") as db:
+            await event_rules.say(db, NOON - DAY, OWNER, "Order Completed", Rule(**said), "olga")
 
-    def brought(event: Event) -> Money | None:
-        told = (event.details.properties if event.details else None) or {}
-        return money(Decimal(str(told["revenue"])), told["currency"]) if event.name == "Order Completed" else None
-
-    return brought
+    asyncio.run(once())
 
 
-def follow(
-    installation: Installation, now: int = NOON + HOUR, run: str = "run", earnings: Earnings = nothing
-) -> Attributed:
+def follow(installation: Installation, now: int = NOON + HOUR, run: str = "run") -> Attributed:
     async def once() -> Attributed:
         where = installation.where
         async with (
@@ -74,7 +68,7 @@ def follow(
             await open_writer(where, "log") as log_writer,
         ):
             await catch_up(registry_db, log_db, log_writer, now)
-            following = Attributing(registry_db, log_db, ledger_db, run, Silence(), asyncio.Event(), earnings)
+            following = Attributing(registry_db, log_db, ledger_db, run, Silence(), asyncio.Event())
             return await following.follow(await log.settled(log_db), now)
 
     return asyncio.run(once())
@@ -354,6 +348,7 @@ def earned(installation: Installation, model: str) -> dict[tuple[str, str], int]
 
 
 def test_what_is_earned_after_an_install_is_shared_as_its_credit_is_and_goes_along(installation: Installation) -> None:
+    say_of_orders(installation, revenue=True)
     known = {"partner_anonymous_id": "p1"}
     installation.collect(
         view(SPRING, NOON - 2 * DAY, **known),
@@ -365,11 +360,11 @@ def test_what_is_earned_after_an_install_is_shared_as_its_credit_is_and_goes_alo
         order(700, NOON + 4, "JPY"),
         order(1, NOON + 5, anonymous_id="someone"),
     )
-    follow(installation, earnings=paid)
+    follow(installation)
     assert earned(installation, "linear") == {("mail/spring", "EUR"): 1_500, ("mail/spring", "JPY"): 700}
     check_sums(installation)
     installation.collect(view(AUTUMN, NOON - DAY, received_at=NOON + DAY, **known))
-    follow(installation, NOON + DAY, earnings=paid)
+    follow(installation, NOON + DAY)
     assert earned(installation, "decided") == {("mail/autumn", "EUR"): 1_500, ("mail/autumn", "JPY"): 700}
     assert earned(installation, "linear") == {
         ("mail/autumn", "EUR"): 750,
@@ -383,16 +378,17 @@ def test_what_is_earned_after_an_install_is_shared_as_its_credit_is_and_goes_alo
 def test_what_was_earned_after_a_reinstall_goes_to_the_install_when_that_is_told_late(
     installation: Installation,
 ) -> None:
+    say_of_orders(installation, revenue=True)
     installation.collect(
         view(SPRING, NOON - 10 * DAY, partner_anonymous_id="p1"),
         opened(partner_anonymous_id="p1"),
         order(3, NOON + 1),
     )
-    follow(installation, earnings=paid)
+    follow(installation)
     installation.collect(
         installed(NOON - 9 * DAY, partner_anonymous_id="p1", received_at=NOON + DAY),
     )
-    follow(installation, NOON + DAY, earnings=paid)
+    follow(installation, NOON + DAY)
     assert {each.seq: each.outcome for each in installs(installation)} == {2: "reinstall", 4: "attributed"}
     assert installation.ledger("select seq, amount from conversion_revenue where amount <> 0") == [(4, 300)]
     assert earned(installation, "last") == {("mail/spring", "EUR"): 300}
