@@ -267,6 +267,7 @@ _WHOSE = {
     "replay": _OF_APP,
     "park": _OF_APP,
     "resume": _OF_APP,
+    "postback": _OF_APP,
     "partner": "/* registry.whose_partner */ select partner_key from partners where partner_key = ?",
     "person": "/* registry.whose_person */ select partner_key from people where email = ?",
     "token": "/* registry.whose_token */ select partner_key from tokens where name = ?",
