@@ -27,6 +27,7 @@ from collector.doors.numbers import PageNumbers
 from collector.doors.read import Answer, Callers, ReadDoor
 from collector.health import Health
 from collector.ingest import Intake
+from collector.notices import Notices
 from collector.openapi import load_document
 from collector.origins import Origins
 from collector.portal.frame import Portal, compile_templates, routes
@@ -106,6 +107,9 @@ class Collector:
 
             portal = Portal(settings, registry_reader, registry_writer, self._provider, self._templates)
             stack.push_async_callback(portal.readers.close)
+            notices = Notices(portal.readers, registry_reader, registry_writer)
+            notices.start()
+            stack.push_async_callback(notices.stop)
             compiling = asyncio.create_task(asyncio.to_thread(compile_templates))  # beside what is asked meanwhile
             stack.push_async_callback(asyncio.wait, [compiling])
             intake, vault = Intake(writer), Vault(settings.secret_key)

@@ -31,9 +31,9 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Postback(NamedTuple):
-    """What one target is owed of one conversion; times are epoch milliseconds."""
+    """What one target is owed of the conversion with that seq; times are epoch milliseconds."""
 
-    conversion_id: str
+    seq: int
     version: int
     state: State
     reason: str
@@ -47,7 +47,7 @@ class Opened(NamedTuple):
     """An attempt that begins: what is written before the wire."""
 
     attempt_id: str
-    conversion_id: str
+    seq: int
     version: int
     run_id: str
     message_id: str
@@ -77,6 +77,17 @@ async def health(db: Database, app_key: str | None = None) -> dict[Keys, Health]
         from postback_health
         where cast(? as text) is null or app_key = ?""",  # noqa: S608 - our own column names
         (app_key, app_key),
+    )
+    return {(app, target): Health(*rest) for app, target, *rest in rows}
+
+
+async def disabled(db: Database) -> dict[Keys, Health]:
+    """The targets that are sent to no more."""
+    rows = await db.all(
+        f"""/* postback_ledger.disabled */
+        select app_key, target_id, {_HEALTH}
+        from postback_health
+        where disabled_at > 0"""  # noqa: S608 - our own column names
     )
     return {(app, target): Health(*rest) for app, target, *rest in rows}
 
@@ -149,14 +160,14 @@ _RELEASE = """/* postback_ledger.release */
     where lease_owner = ? and app_key = ? and target_id = ?"""
 
 
-async def some(db: Database, keys: Keys, conversions: Sequence[str]) -> dict[str, Postback]:
-    """What is on record of some conversions, by their ids."""
-    return await db.run(_some, keys, conversions)
+async def some(db: Database, keys: Keys, seqs: Sequence[int]) -> dict[int, Postback]:
+    """What is on record of some conversions, by their seqs."""
+    return await db.run(_some, keys, seqs)
 
 
-def _some(connection: Connection, keys: Keys, conversions: Sequence[str]) -> dict[str, Postback]:
+def _some(connection: Connection, keys: Keys, seqs: Sequence[int]) -> dict[int, Postback]:
     found = {}
-    for each in conversions:
+    for each in seqs:
         row = connection.execute(_ONE, (*keys, each)).fetchone()
         if row is not None:
             found[each] = Postback(*row)
@@ -166,7 +177,7 @@ def _some(connection: Connection, keys: Keys, conversions: Sequence[str]) -> dic
 _ONE = f"""/* postback_ledger.one */
     select {_POSTBACK}
     from postbacks
-    where app_key = ? and target_id = ? and conversion_id = ?"""  # noqa: S608 - our own column names
+    where app_key = ? and target_id = ? and seq = ?"""  # noqa: S608 - our own column names
 
 
 async def record(db: Database, keys: Keys, owner: str, rows: Sequence[Postback], seen: int, now: int) -> None:
@@ -188,7 +199,7 @@ _SEEN = """/* postback_ledger.see */
 _RECORD = f"""/* postback_ledger.record */
     insert into postbacks (app_key, target_id, {_POSTBACK}, changed_at)
     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    on conflict (app_key, target_id, conversion_id) do update
+    on conflict (app_key, target_id, seq) do update
     set version = excluded.version, state = excluded.state, reason = excluded.reason,
         converted_at = excluded.converted_at, due_at = excluded.due_at, attempts = excluded.attempts,
         told = excluded.told, changed_at = excluded.changed_at"""  # noqa: S608 - our own column names
@@ -201,7 +212,7 @@ async def due(db: Database, keys: Keys, now: int, limit: int) -> list[Postback]:
         select {_POSTBACK}
         from postbacks
         where app_key = ? and target_id = ? and state = 'pending' and due_at <= ?
-        order by due_at, conversion_id
+        order by due_at, seq
         limit ?""",  # noqa: S608 - our own column names
         (*keys, now, limit),
     )
@@ -223,7 +234,7 @@ async def open_attempt(db: Database, keys: Keys, owner: str, attempt: Opened) ->
 
 def _open(connection: Connection, keys: Keys, owner: str, a: Opened) -> None:
     _check_lease(connection, keys, owner)
-    connection.execute(_TRY, (a.attempt, *keys, a.conversion_id))
+    connection.execute(_TRY, (a.attempt, *keys, a.seq))
     connection.execute(_OPEN, (keys[0], a.attempt_id, keys[1], *a[1:]))
 
 
@@ -241,10 +252,10 @@ _HELD = """/* postback_ledger.held */
 _TRY = """/* postback_ledger.try */
     update postbacks
     set attempts = ?
-    where app_key = ? and target_id = ? and conversion_id = ?"""
+    where app_key = ? and target_id = ? and seq = ?"""
 
 _OPEN = """/* postback_ledger.open */
-    insert into postback_attempts (app_key, attempt_id, target_id, conversion_id, version, run_id, message_id, attempt,
+    insert into postback_attempts (app_key, attempt_id, target_id, seq, version, run_id, message_id, attempt,
       opened_at, outcome)
     values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')"""
 
@@ -266,7 +277,7 @@ def _close(
         raise LeaseLost(f"another run has the target {keys[1]}")
     connection.execute(_CLOSE, (*closed, keys[0], attempt_id))
     told = (after.state, after.reason, after.due_at, closed.closed_at)
-    connection.execute(_BECOME, (*told, *keys, after.conversion_id, after.version))
+    connection.execute(_BECOME, (*told, *keys, after.seq, after.version))
 
 
 _FARE = """/* postback_ledger.fare */
@@ -282,7 +293,7 @@ _CLOSE = """/* postback_ledger.close */
 _BECOME = """/* postback_ledger.become */
     update postbacks
     set state = ?, reason = ?, due_at = ?, changed_at = ?
-    where app_key = ? and target_id = ? and conversion_id = ? and version = ?"""
+    where app_key = ? and target_id = ? and seq = ? and version = ?"""
 
 
 async def settle(db: Database, keys: Keys, owner: str, after: Postback, now: int) -> None:
@@ -293,7 +304,7 @@ async def settle(db: Database, keys: Keys, owner: str, after: Postback, now: int
 def _settle(connection: Connection, keys: Keys, owner: str, after: Postback, now: int) -> None:
     _check_lease(connection, keys, owner)
     told = (after.state, after.reason, after.due_at, now)
-    connection.execute(_BECOME, (*told, *keys, after.conversion_id, after.version))
+    connection.execute(_BECOME, (*told, *keys, after.seq, after.version))
 
 
 async def give_up_all(db: Database, keys: Keys, owner: str, reason: str, now: int) -> int:
@@ -312,23 +323,95 @@ _GIVE_UP_ALL = """/* postback_ledger.give_up_all */
     where app_key = ? and target_id = ? and state = 'pending'"""
 
 
+# --- what was decided, in attribution's own tables
+
+
+class Decided(NamedTuple):
+    """A decision with its conversion; `document` is JSON, as attribution keeps it."""
+
+    ordinal: int
+    seq: int
+    version: int
+    decided_at: int
+    document: str
+    message_id: bytes
+    converted_at: int
+    received_at: int
+
+
+_DECIDED = """decisions.ordinal, decisions.seq, decisions.version, decisions.decided_at, decisions.document,
+      conversions.message_id, conversions.converted_at, conversions.received_at"""
+
+
+async def decided(db: Database, app_key: str, after: int, limit: int) -> list[Decided]:
+    """An app's decisions past an ordinal, in order."""
+    rows = await db.all(
+        f"""/* postback_ledger.decided */
+        select {_DECIDED}
+        from decisions
+        join conversions on conversions.app_key = decisions.app_key and conversions.seq = decisions.seq
+        where decisions.app_key = ? and decisions.ordinal > ?
+        order by decisions.ordinal
+        limit ?""",  # noqa: S608 - our own column names
+        (app_key, after, limit),
+    )
+    return [Decided(*row) for row in rows]
+
+
+async def decision(db: Database, app_key: str, seq: int, version: int) -> Decided | None:
+    """One version of what was decided of a conversion."""
+    row = await db.one(
+        f"""/* postback_ledger.decision */
+        select {_DECIDED}
+        from decisions
+        join conversions on conversions.app_key = decisions.app_key and conversions.seq = decisions.seq
+        where decisions.app_key = ? and decisions.seq = ? and decisions.version = ?""",  # noqa: S608 - as above
+        (app_key, seq, version),
+    )
+    return Decided(*row) if row else None
+
+
+async def ordinals(db: Database) -> dict[str, int]:
+    """The newest decision of every app."""
+    return dict(await db.all("/* postback_ledger.ordinals */ select app_key, ordinal from attribution_cursors"))
+
+
+async def owed(db: Database, app_key: str, since: int, up_to: int) -> int:
+    """How many conversions that came in since then were first decided up to an ordinal."""
+    n: int = await db.value(_FIRST_DECIDED + " and decisions.ordinal <= ?", (app_key, since, up_to))
+    return n
+
+
+async def unseen(db: Database, app_key: str, since: int, after: int) -> int:
+    """How many of them were first decided past an ordinal."""
+    n: int = await db.value(_FIRST_DECIDED + " and decisions.ordinal > ?", (app_key, since, after))
+    return n
+
+
+_FIRST_DECIDED = """/* postback_ledger.first_decided */
+    select count(*)
+    from decisions
+    join conversions on conversions.app_key = decisions.app_key and conversions.seq = decisions.seq
+    where decisions.app_key = ? and conversions.received_at >= ? and decisions.version = 1"""
+
+
 # --- what people ask
 
 
-async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, str, str]], now: int) -> list[str]:
-    """Do what was asked and is not yet done: (id, app, target, conversion, action) of each. What came of each."""
+async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, int, str]], now: int) -> list[str]:
+    """Do what was asked and is not yet done: (id, app, target, seq, action) of each. What came of each."""
     return await db.atomic(_carry_out, intents, now)
 
 
-def _carry_out(connection: Connection, intents: Sequence[tuple[str, str, str, str, str]], now: int) -> list[str]:
+def _carry_out(connection: Connection, intents: Sequence[tuple[str, str, str, int, str]], now: int) -> list[str]:
     done = {
         row[0] for row in connection.execute("/* postback_ledger.done */ select intent_id from postback_intents_done")
     }
     told = []
-    for intent_id, app_key, target_id, conversion_id, action in intents:
+    for intent_id, app_key, target_id, seq, action in intents:
         if intent_id in done or not connection.execute(_INTENT, (intent_id, now)).rowcount:
             continue  # done, or another run does it now
-        outcome = _ACTIONS[action](connection, (app_key, target_id), conversion_id, now)
+        outcome = _ACTIONS[action](connection, (app_key, target_id), seq, now)
         connection.execute(_INTENT_DONE, (outcome, intent_id))
         told.append(outcome)
     return told
@@ -342,28 +425,28 @@ _INTENT = """/* postback_ledger.intent */
 _INTENT_DONE = "/* postback_ledger.intent_done */ update postback_intents_done set outcome = ? where intent_id = ?"
 
 
-def _retry(connection: Connection, keys: Keys, conversion_id: str, now: int) -> str:
+def _retry(connection: Connection, keys: Keys, seq: int, now: int) -> str:
     """Try again what was given up, or waits, with as many attempts as in the beginning."""
-    return "pending" if connection.execute(_RETRY, (now, now, *keys, conversion_id)).rowcount else "nothing to do"
+    return "pending" if connection.execute(_RETRY, (now, now, *keys, seq)).rowcount else "nothing to do"
 
 
 _RETRY = """/* postback_ledger.retry */
     update postbacks
     set state = 'pending', reason = '', due_at = ?, attempts = 0, changed_at = ?
-    where app_key = ? and target_id = ? and conversion_id = ? and state in ('given_up', 'pending')"""
+    where app_key = ? and target_id = ? and seq = ? and state in ('given_up', 'pending')"""
 
 
-def _give_up(connection: Connection, keys: Keys, conversion_id: str, now: int) -> str:
-    return "given up" if connection.execute(_GIVE_UP, (now, *keys, conversion_id)).rowcount else "nothing to do"
+def _give_up(connection: Connection, keys: Keys, seq: int, now: int) -> str:
+    return "given up" if connection.execute(_GIVE_UP, (now, *keys, seq)).rowcount else "nothing to do"
 
 
 _GIVE_UP = """/* postback_ledger.give_up */
     update postbacks
     set state = 'given_up', reason = 'person', changed_at = ?
-    where app_key = ? and target_id = ? and conversion_id = ? and state = 'pending'"""
+    where app_key = ? and target_id = ? and seq = ? and state = 'pending'"""
 
 
-def _enable(connection: Connection, keys: Keys, _conversion_id: str, _now: int) -> str:
+def _enable(connection: Connection, keys: Keys, _seq: int, _now: int) -> str:
     return "enabled" if connection.execute(_ENABLE, keys).rowcount else "not begun"
 
 
@@ -393,7 +476,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
     attempt_id: str
     target_id: str
-    conversion_id: str
+    seq: int
     version: int
     run_id: str
     message_id: str
@@ -427,19 +510,19 @@ async def attempts(
 
 
 async def page(
-    db: Database, keys: Keys, state: str | None = None, before: tuple[int, str] = (NO_END, ""), limit: int = 50
+    db: Database, keys: Keys, state: str | None = None, before: tuple[int, int] = (NO_END, 0), limit: int = 50
 ) -> list[Postback]:
     """What one target was owed of conversions before a place, the newest first."""
-    at, conversion_id = before
+    at, seq = before
     rows = await db.all(
         f"""/* postback_ledger.page */
         select {_POSTBACK}
         from postbacks
-        where app_key = ? and target_id = ? and (converted_at < ? or converted_at = ? and conversion_id < ?)
+        where app_key = ? and target_id = ? and (converted_at < ? or converted_at = ? and seq < ?)
           and (cast(? as text) is null or state = ?)
-        order by converted_at desc, conversion_id desc
+        order by converted_at desc, seq desc
         limit ?""",  # noqa: S608 - our own column names
-        (*keys, at, at, conversion_id, state, state, limit),
+        (*keys, at, at, seq, state, state, limit),
     )
     return [Postback(*row) for row in rows]
 

@@ -6,6 +6,7 @@ A webhook's secret is shown once and kept encrypted. After a rotation the one be
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from collections.abc import Collection, Sequence
@@ -38,7 +39,6 @@ class Target(msgspec.Struct, frozen=True):
     kind: Kind
     name: str
     active: bool
-    events: Literal["installs", "all"]
     delivery: Delivery
     networks: str
     agencies: str
@@ -71,7 +71,6 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str = MAIN
     active: bool = True
-    events: str = "installs"
     delivery: str = "all"
     networks: str = ""
     agencies: str = ""
@@ -84,12 +83,12 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """Something asked of the exporter about one postback, or with '' for its conversion about a target."""
+    """Something asked of the exporter about one postback; seq is of its conversion, or 0 for the target as a whole."""
 
     intent_id: str
     app_key: str
     target_id: str
-    conversion_id: str
+    seq: int
     action: Action
 
 
@@ -104,8 +103,8 @@ def check(wishes: Wishes) -> None:
         raise ConfigError("a webhook's name has 1 to 60 characters")
     if not _NAME.match(wishes.provider.strip()):
         raise ConfigError("the provider's name has 1 to 60 characters")
-    if wishes.events not in ("installs", "all") or wishes.delivery not in ("all", "network", "agency"):
-        raise ConfigError("choose what is told, and of which campaigns")
+    if wishes.delivery not in ("all", "network", "agency"):
+        raise ConfigError("choose of which installs is told")
     if wishes.delivery == "agency" and not names(wishes.agencies):
         raise ConfigError("name the agency whose campaigns are told, too")
     if max(len(wishes.networks), len(wishes.agencies)) > 1_000:
@@ -153,8 +152,8 @@ async def set_segment(db: Database, now: int, app_key: str, wishes: Wishes, acto
     """Set how the app's own source is told, from now on. Raises ConfigError."""
     check(wishes)
     old = await to_segment(db, app_key)
-    told = _as_wished(old or _new(app_key, "segment", now), wishes, now)
-    told = msgspec.structs.replace(told, events="installs", url="", template="")
+    told = _as_wished(old or _new(app_key, "segment", now), wishes)
+    told = msgspec.structs.replace(told, url="", template="")
     async with db.transaction():
         await registry.app(db, app_key)
         await _put(db, now, told)
@@ -169,7 +168,7 @@ async def add_webhook(
     check(wishes)
     if len(await webhooks(db, app_key)) >= MOST_WEBHOOKS:
         raise ConfigError(f"an app has at most {MOST_WEBHOOKS} webhooks")
-    told = _as_wished(_new(app_key, "webhook", now), wishes, now)
+    told = _as_wished(_new(app_key, "webhook", now), wishes)
     told = msgspec.structs.replace(told, secret=vault.encrypt(secret), secret_last4=secret[-4:])
     async with db.transaction():
         await registry.app(db, app_key)
@@ -181,7 +180,7 @@ async def add_webhook(
 async def change_webhook(db: Database, now: int, old: Target, wishes: Wishes, actor: str) -> Target:
     """Raises ConfigError."""
     check(wishes)
-    told = _as_wished(old, wishes, now)
+    told = _as_wished(old, wishes)
     async with db.transaction():
         await _put(db, now, told)
         await registry.audit(db, now, "postback.set", old.app_key, _words(told), actor)
@@ -226,7 +225,6 @@ def _new(app_key: str, kind: Kind, now: int) -> Target:
         kind,
         name=MAIN,
         active=False,
-        events="installs",
         delivery="all",
         networks="",
         agencies="",
@@ -246,11 +244,8 @@ def _new(app_key: str, kind: Kind, now: int) -> Target:
     )
 
 
-def _as_wished(old: Target, wishes: Wishes, now: int) -> Target:
-    """What was decided while a target was switched off is not owed to it."""
+def _as_wished(old: Target, wishes: Wishes) -> Target:
     told = msgspec.structs.asdict(wishes) | {"name": wishes.name.strip(), "provider": wishes.provider.strip()}
-    if wishes.active and not old.active:
-        told["begins_at"] = now
     return msgspec.structs.replace(old, **told)
 
 
@@ -281,24 +276,24 @@ def _words(told: Target) -> str:
 
 
 async def ask(
-    db: Database, now: int, app_key: str, target_id: str, action: Action, conversions: Sequence[str], actor: str
+    db: Database, now: int, app_key: str, target_id: str, action: Action, seqs: Sequence[int], actor: str
 ) -> None:
-    """Ask the exporter to retry or give up postbacks of one target, or with [''] to try a disabled target again."""
+    """Ask the exporter to retry or give up postbacks of one target, or with [0] to try a disabled target again."""
     async with db.transaction():
         await db.execute_many(
             """/* postbacks.ask */
-            insert into postback_intents (intent_id, app_key, target_id, conversion_id, action, created_at)
+            insert into postback_intents (intent_id, app_key, target_id, seq, action, created_at)
             values (?, ?, ?, ?, ?, ?)""",
-            [(str(ids.uuid7(now)), app_key, target_id, each, action, now) for each in conversions],
+            [(str(ids.uuid7(now)), app_key, target_id, each, action, now) for each in seqs],
         )
-        await registry.audit(db, now, f"postback.{action.replace('_', '-')}", app_key, f"{len(conversions)}", actor)
+        await registry.audit(db, now, f"postback.{action.replace('_', '-')}", app_key, f"{len(seqs)}", actor)
 
 
 async def asked(db: Database, app_key: str, limit: int = 1_000) -> list[Intent]:
     """The newest of what was asked for one app, the newest first; the ledger knows what was done."""
     rows = await db.all(
         """/* postbacks.asked */
-        select intent_id, app_key, target_id, conversion_id, action
+        select intent_id, app_key, target_id, seq, action
         from postback_intents
         where app_key = ?
         order by intent_id desc
@@ -312,8 +307,16 @@ async def intents(db: Database) -> list[Intent]:
     """Everything that was asked, in order."""
     rows = await db.all(
         """/* postbacks.intents */
-        select intent_id, app_key, target_id, conversion_id, action
+        select intent_id, app_key, target_id, seq, action
         from postback_intents
         order by intent_id"""
     )
     return [Intent(*row) for row in rows]
+
+
+async def note_disabled(db: Database, target: Target, at: int, why: str) -> None:
+    """That the exporter sends to a target no more, for the audit: once, however often it is seen."""
+    mark = hashlib.sha256(f"{target.app_key}\n{target.target_id}\n{at}".encode()).digest()[:10]
+    audit_id = str(uuid.UUID(bytes=at.to_bytes(6, "big") + mark))
+    what = f"webhook {target.name}" if target.kind == "webhook" else "Install Attributed"
+    await registry.note_once(db, audit_id, at, "postback.disabled", target.app_key, f"{what}: {why}", "exporter")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets as random
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -247,6 +248,12 @@ async def audit(db: Database, now: int, action: str, subject: str, detail: str, 
 async def note(db: Database, now: int, action: str, subject: str, detail: str, actor: str) -> None:
     """As `audit`, of what changes nothing that other processes keep in memory: somebody signed in."""
     await _line(db, str(ids.uuid7(now)), now, action, subject, detail, actor)
+
+
+async def note_once(db: Database, audit_id: str, at: int, action: str, subject: str, detail: str, actor: str) -> None:
+    """As `note`, of what several processes see: the line is there once."""
+    with suppress(Conflict):
+        await _line(db, audit_id, at, action, subject, detail, actor)
 
 
 async def _line(db: Database, audit_id: str, now: int, action: str, subject: str, detail: str, actor: str) -> None:

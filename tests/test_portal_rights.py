@@ -53,7 +53,7 @@ def person(of: Things) -> dict[str, str]:
 
 
 def app(of: Things) -> dict[str, str]:
-    return {"app_key": of.app or "com.nobody", "seq": "1", "receipt_id": UNKNOWN}
+    return {"app_key": of.app or "com.nobody", "seq": "1", "receipt_id": UNKNOWN, "target_id": UNKNOWN}
 
 
 def partner(of: Things) -> dict[str, str]:
@@ -123,6 +123,14 @@ ASKS: dict[tuple[str, str], Ask] = {
     ("POST", "/apps/{app_key}/deliveries/replays"): Ask(422, app),
     ("GET", "/apps/{app_key}/deliveries/receipts"): Ask(200, app),
     ("GET", "/apps/{app_key}/receipts/{receipt_id}.json"): Ask(404, app),
+    ("GET", "/apps/{app_key}/deliveries/postbacks"): Ask(200, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks"): Ask(422, app),
+    ("GET", "/apps/{app_key}/deliveries/postbacks/{target_id}"): Ask(404, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks/{target_id}"): Ask(404, app),
+    ("GET", "/apps/{app_key}/deliveries/postbacks/{target_id}/change"): Ask(404, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks/{target_id}/secret"): Ask(404, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks/{target_id}/test"): Ask(404, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks/{target_id}/act"): Ask(404, app),
     ("GET", "/audit"): Ask(),
     ("GET", "/operator"): Ask(),
     ("GET", "/operator/partners"): Ask(),

@@ -18,18 +18,18 @@ Form = Literal["json", "form"]
 Value = str | int | float | None
 Values = Mapping[str, Value]
 
-MOST_CHARACTERS = 10_000  # of a template
+MOST_CHARACTERS = 8_000  # of a template
 MOST_MACROS = 200
 MOST_BYTES = 262_144  # of a body
 MOST_DEPTH = 20
 
 # Every macro, in the order in which a page lists them.
 MACROS = {
-    "event.name": "what was converted to: install, or the name of an event",
-    "event.id": "the conversion, the same in every postback about it",
+    "event.name": "install",
+    "event.id": "the install's message id, the same in every postback about it",
     "event.time": "when, as 2026-02-16T12:00:00.123Z",
     "event.time_ms": "when, in milliseconds since 1970",
-    "event.value": "its revenue as a number; empty without any",
+    "event.value": "what the install itself earned, as a number",
     "event.currency": "of the value, as EUR",
     "decision.kind": "attributed or organic",
     "decision.method": "how the campaign was matched",
@@ -42,6 +42,7 @@ MACROS = {
     "campaign.content": "",
     "campaign.ad_creative": "",
     "campaign.ad_group": "",
+    "campaign.ad_group_id": "",
     "campaign.id": "",
     "campaign.agency": "who runs the campaign for the network's customer",
     "click.id": "the id that the network gave the click",

@@ -8,6 +8,7 @@ unknown is absent, never null, because clients that read it have crashed on less
 from __future__ import annotations
 
 import hashlib
+import math
 import uuid
 from typing import Any, Literal
 
@@ -24,34 +25,36 @@ ATTRIBUTED = "Install Attributed"
 ORGANIC = "Organic"  # the source that is told of what no campaign won
 INSTALL = "install"
 SPEC = ("source", "name", "medium", "content", "ad_creative", "ad_group")  # of `campaign`, by the Mobile spec
-_MEMBERS = (*SPEC, "term", "id", "agency")
+_MEMBERS = (*SPEC, "term", "id", "ad_group_id", "agency")
 _IDS = ("idfa", "idfv", "adid", "android_id", "advertising_id", "device_id")
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided of one conversion. `name` is install, or an event's; times are epoch milliseconds; `order` grows
-    with every decision, and `seq` is of the event that the conversion is."""
+    """What was decided of one install. `ordinal` grows with every decision of an app, `seq` is of the install's event;
+    times are epoch milliseconds."""
 
-    app_key: str
-    conversion_id: str
-    version: int
-    order: int
+    ordinal: int
     seq: int
-    name: str
+    version: int
+    message_id: str
     converted_at: int
+    received_at: int
     decided_at: int
-    value: float | None = None
-    currency: str = ""
-    attributed: bool
+    outcome: Literal["attributed", "organic", "reinstall", "told_again"]
     method: str = ""
     campaign: dict[str, str] = {}
-    click_id: str = ""
+
+    @property
+    def attributed(self) -> bool:
+        return self.outcome == "attributed"
 
 
 def unasked(target: Target, result: Result, event: Event | None, app: App) -> str:
     """Why a target is not told of a result; '' when it is."""
-    if target.events == "installs" and result.name != INSTALL:
-        return "other_event"
+    if not target.active:
+        return "switched_off"
+    if result.outcome in ("reinstall", "told_again"):
+        return result.outcome
     if event is None:
         return "gone"  # its event is no longer kept
     if event.suppressed:
@@ -71,37 +74,42 @@ def _is_of(target: Target, campaign: dict[str, str]) -> bool:
     by_network = not networks or campaign.get("source", "").casefold() in networks
     if target.delivery == "network":
         return by_network
-    by_agency = campaign.get("agency", "").casefold() in agencies
+    by_agency = _agency(campaign).casefold() in agencies
     return by_agency or (bool(networks) and by_network)
 
 
-def message_id(target: Target, result_id: str, version: int) -> str:
+def _agency(campaign: dict[str, str]) -> str:
+    """Who runs a campaign for whom it advertises: a second name beside the network's."""
+    return campaign.get("agency") or campaign.get("provider") or ""
+
+
+def message_id(target: Target, result: Result) -> str:
     """The id of every attempt to tell one target of one decision; another decision has another."""
-    return str(uuid.uuid5(uuid.UUID(target.target_id), f"{result_id}\n{version}"))
+    return str(uuid.uuid5(uuid.UUID(target.target_id), f"{result.message_id}\n{result.version}"))
 
 
 def news(result: Result) -> str:
     """A hash over what is told, by which a decision that changes nothing of it is known."""
-    told = [result.attributed, sorted(result.campaign.items()), result.click_id, result.value, result.currency]
+    told = [result.attributed, sorted(result.campaign.items())]
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
 
 
 def values(target: Target, result: Result, event: Event, app: App) -> dict[str, Value]:
     """What each macro stands for; see wire/macros.py."""
     ids = (event.details.ids if event.details else None) or {}
-    campaign = _campaign(result)
+    revenue, currency = _revenue(event)
     found: dict[str, Value] = {
-        "event.name": result.name,
-        "event.id": result.conversion_id,
+        "event.name": INSTALL,
+        "event.id": str(uuid.UUID(result.message_id)),
         "event.time": iso_time(result.converted_at),
         "event.time_ms": result.converted_at,
-        "event.value": result.value,
-        "event.currency": result.currency or None,
+        "event.value": revenue,
+        "event.currency": currency,
         "decision.kind": "attributed" if result.attributed else "organic",
         "decision.method": result.method or None,
         "decision.time": iso_time(result.decided_at),
         "decision.version": result.version,
-        "click.id": result.click_id or None,
+        "click.id": result.campaign.get("click_id") or None,
         "ids.anonymous_id": event.anonymous_id or None,
         "ids.user_id": event.user_id,
         "ids.partner_anonymous_id": event.partner_anonymous_id,
@@ -110,10 +118,19 @@ def values(target: Target, result: Result, event: Event, app: App) -> dict[str, 
         "app.id": app.plugin_id,
         "partner.id": app.partner_id,
         "provider": target.provider,
-        "message.id": message_id(target, result.conversion_id, result.version),
+        "message.id": message_id(target, result),
     }
-    found |= {f"campaign.{name}": campaign.get(name) for name in _MEMBERS}
+    campaign = _campaign(result) | {"agency": _agency(result.campaign)}
+    found |= {f"campaign.{name}": campaign.get(name) or None for name in _MEMBERS}
     return found | {f"ids.{kind}": ids.get(kind) for kind in _IDS}
+
+
+def _revenue(event: Event) -> tuple[float | int | None, str | None]:
+    """What the install itself earned, by Segment's names."""
+    told = (event.details.properties if event.details else None) or {}
+    amount, currency = told.get("revenue", told.get("value")), told.get("currency")
+    counts = isinstance(amount, (int, float)) and not isinstance(amount, bool) and math.isfinite(amount)
+    return amount if counts else None, currency if isinstance(currency, str) else None
 
 
 def install_attributed(target: Target, result: Result, event: Event, app: App, d: Destination) -> bytes:
@@ -129,7 +146,7 @@ def install_attributed(target: Target, result: Result, event: Event, app: App, d
         "context": _context(event),
         "type": "track",
         "event": ATTRIBUTED,
-        "messageId": message_id(target, result.conversion_id, result.version),
+        "messageId": message_id(target, result),
     }
     return msgspec.json.encode(told | identity(event, d))
 
@@ -151,7 +168,7 @@ def _campaign(result: Result) -> dict[str, str]:
     """Of the winner; without what is empty."""
     if not result.attributed:
         return {}
-    return {name: result.campaign[name] for name in _MEMBERS if result.campaign.get(name)}
+    return {name: result.campaign[name] for name in _MEMBERS[:-1] if result.campaign.get(name)}
 
 
 def _context(event: Event) -> dict[str, Any]:

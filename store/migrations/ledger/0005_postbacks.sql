@@ -9,7 +9,7 @@
 create table postbacks (
   app_key        text not null,
   target_id      text not null,
-  conversion_id  text not null,
+  seq            integer not null,                            -- of the conversion
   version        integer not null,                            -- of the decision that the state is about
   state          text not null check (state in ('pending', 'accepted', 'given_up', 'unasked')),
   reason         text not null,                               -- '' for pending and accepted
@@ -18,20 +18,20 @@ create table postbacks (
   attempts       integer not null,                            -- of this version
   told           text not null,                               -- a hash over what is told, so that only news is sent anew
   changed_at     integer not null,
-  primary key (app_key, target_id, conversion_id)
+  primary key (app_key, target_id, seq)
 ) strict, without rowid;
 
 -- What is to be sent, the oldest first.
 create index postbacks_due on postbacks (app_key, target_id, due_at) where state = 'pending';
 
 -- What a target was owed, the newest first.
-create index postbacks_newest on postbacks (app_key, target_id, converted_at, conversion_id);
+create index postbacks_newest on postbacks (app_key, target_id, converted_at, seq);
 
 -- How a target fares, and how far the decisions were looked through for it. Only the run that holds the lease writes it.
 create table postback_health (
   app_key        text not null,
   target_id      text not null,
-  seen           integer not null default 0,                  -- the newest decision that was looked at
+  seen           integer not null default 0,                  -- the ordinal of the newest decision that was looked at
   lease_owner    text not null default '',
   lease_until    integer not null default 0,                  -- epoch ms; a lease runs out by itself
   not_before     integer not null default 0,                  -- epoch ms: left alone until then
@@ -48,7 +48,7 @@ create table postback_attempts (
   app_key        text not null,
   attempt_id     text not null,                               -- UUIDv7: time-ordered
   target_id      text not null,
-  conversion_id  text not null,
+  seq            integer not null,
   version        integer not null,
   run_id         text not null,
   message_id     text not null,                               -- as sent: the same for every attempt of a version

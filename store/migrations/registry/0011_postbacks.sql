@@ -6,7 +6,6 @@ create table postback_targets (
   kind         text not null check (kind in ('segment', 'webhook')),
   name         text not null,                                 -- of the destination, or what a person calls the webhook
   active       integer not null check (active in (0, 1)),     -- 0: switched off
-  events       text not null check (events in ('installs', 'all')),
   delivery     text not null check (delivery in ('all', 'network', 'agency')),
   networks     text not null,                                 -- for network and agency: the sources, between commas …
   agencies     text not null,                                 -- … and for agency: who runs a campaign for the partner
@@ -20,7 +19,7 @@ create table postback_targets (
   secret_last4 text not null default '',
   old_secret   blob,                                          -- signs as well until then
   old_until    integer not null default 0,                    -- epoch ms
-  begins_at    integer not null,                              -- epoch ms: earlier conversions are not owed
+  begins_at    integer not null,                              -- epoch ms: what was received earlier is not owed
   removed_at   integer,
   created_at   integer not null,
   updated_at   integer not null,
@@ -30,12 +29,12 @@ create table postback_targets (
 -- An app has one target of a name of each kind at a time.
 create unique index postback_targets_named on postback_targets (app_key, kind, name) where removed_at is null;
 
--- What somebody asks of the exporter, which writes the ledger alone. conversion_id is '' for what is asked of a target.
+-- What somebody asks of the exporter, which writes the ledger alone. seq is of the conversion, 0 for what is asked of a target.
 create table postback_intents (
   intent_id      text primary key,                            -- UUIDv7: time-ordered
   app_key        text not null references apps (app_key),
   target_id      text not null,
-  conversion_id  text not null,
+  seq            integer not null,
   action         text not null check (action in ('retry', 'give_up', 'enable')),
   created_at     integer not null
 ) strict;
