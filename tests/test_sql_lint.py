@@ -65,6 +65,8 @@ FAN_OUT = {
     "rollups.empty_apps": ONCE_A_REBUILD,
     "rollups.empty_journeys": ONCE_A_REBUILD,
     "rollups.empty_events": ONCE_A_REBUILD,
+    "rollups.empty_links": ONCE_A_REBUILD,
+    "rollups.empty_ids": ONCE_A_REBUILD,
     "rollups.events_a_day": ONCE_A_LOOK,
     "rollups.oldest_waiting": "one event past what is counted, for a page, and only when there is one",
     "rollups.next": "one process counts for all apps, in the order of the log",
