@@ -16,7 +16,7 @@ import msgspec
 
 from attribution import decision
 from exporter import crash, resolve
-from exporter.report import Voice
+from exporter.report import Told, Voice
 from exporter.shipping import LEASE_SECONDS, Send
 from store import destinations, ids, ledger, log, postback_ledger, postbacks, registry
 from store.database import Database
@@ -46,14 +46,6 @@ class Tell(Protocol):
     """One webhook's request; see wire/webhook.py."""
 
     def __call__(self, hook: Hook, values: macros.Values, permitted: Any, /) -> Reply: ...
-
-
-class Told(msgspec.Struct):
-    """What a run told, and what it left."""
-
-    accepted: int = 0
-    failed: int = 0
-    disabled: int = 0
 
 
 class Work(NamedTuple):

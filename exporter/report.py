@@ -26,12 +26,22 @@ class Shipped(msgspec.Struct):
     taken: bool = False
 
 
+class Told(msgspec.Struct):
+    """What a run told of the results of attribution: postbacks that were accepted, attempts that failed, and targets
+    that were disabled."""
+
+    accepted: int = 0
+    failed: int = 0
+    disabled: int = 0
+
+
 class Report(msgspec.Struct):
     """A whole run's sums; `exit_code` is 0 when everything went, 75 when something is deferred."""
 
     run: str
     dry_run: bool
     destinations: list[Shipped] = []
+    postbacks: Told = msgspec.field(default_factory=Told)
     busy: str = ""
     seconds: float = 0.0
 
