@@ -10,6 +10,7 @@ import gc
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
@@ -36,12 +37,24 @@ from collector.portal.pages import PAGES
 from collector.roller import Roller
 from collector.sweeper import Sweeper
 from collector.writer import Stored, Writer
-from store.database import make_ready, open_reader, open_writer
+from store.database import Database, make_ready, open_reader, open_writer
 from store.secrets import Vault
 from store.settings import Settings
 
 WITHOUT_ROLLUPS = os.environ.get("FOOTFALL_TEST") == "1" and "FOOTFALL_TEST_NO_ROLLUPS" in os.environ
 PATIENCE_SECONDS = 10.0  # for a server's answer: senders wait twice that for ours, or longer
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What stands behind the routes while the collector runs."""
+
+    directory: Directory
+    writer: Writer
+    log_reader: Database
+    intake: Intake
+    vault: Vault
+    portal: Portal
 
 
 class Collector:
@@ -82,70 +95,74 @@ class Collector:
     @asynccontextmanager
     async def _life(self, app: Starlette) -> AsyncIterator[None]:
         """Open the store, begin to take in; at the end finish what was begun, in the opposite order."""
-        settings = self._settings
         async with AsyncExitStack() as stack:
-            await make_ready(settings.where)
-            enter, where = stack.enter_async_context, settings.where
-            log_writer = await enter(await open_writer(where, "log", patience=PATIENCE_SECONDS))
-            log_reader = await enter(await open_reader(where, "log", patience=PATIENCE_SECONDS))
-            registry_reader = await enter(await open_reader(where, "registry", patience=PATIENCE_SECONDS))
-            registry_writer = await enter(await open_writer(where, "registry", patience=PATIENCE_SECONDS))
-            directory = Directory(registry_reader, registry_writer)
-            await directory.start()
-            stack.push_async_callback(directory.stop)
-            writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
-            writer.start()
-            stack.push_async_callback(writer.stop)
-            if not WITHOUT_ROLLUPS:
-                roller = Roller(registry_reader, log_reader, log_writer, writer)
-                roller.start()
-                stack.push_async_callback(roller.stop)
-            if settings.database_url is None:  # on a server `footfall purge` has no need to ask
-                sweeper = Sweeper(settings, log_writer)
-                sweeper.start()
-                stack.push_async_callback(sweeper.stop)
-
-            portal = Portal(settings, registry_reader, registry_writer, self._provider, self._templates)
-            stack.push_async_callback(portal.readers.close)
-            notices = Notices(portal.readers, registry_reader, registry_writer)
-            notices.start()
-            stack.push_async_callback(notices.stop)
-            compiling = asyncio.create_task(asyncio.to_thread(compile_templates))  # beside what is asked meanwhile
-            stack.push_async_callback(asyncio.wait, [compiling])
-            intake, vault = Intake(writer), Vault(settings.secret_key)
-            self._browser = BrowserDoor(intake, Judge(directory, vault, settings.consent), Origins(settings))
-            health, callers = Health(writer, settings.where), Callers(directory)
-
-            def door(path: str, name: str) -> Route:
-                scope = path.rpartition("/")[2]
-                return Route(
-                    path,
-                    BackendDoor(name, scope, intake, directory, vault, log_reader, settings.consent),
-                    methods=["POST"],
-                )
-
-            numbers = PageNumbers(callers, portal)
-
-            def read(path: str, answer: Answer) -> Route:
-                return Route(f"/api/v1{path}", ReadDoor(callers, answer), methods=["GET"])
-
-            app.router.routes[:] = [
-                *(Route(path, asset, methods=["GET"]) for path, asset in load_snippet().routes.items()),
-                *(Route(path, asset, methods=["GET"]) for path, asset in load_static().items()),
-                door("/api/v1/installs", "install"),
-                door("/api/v1/app-requests", "app_request"),
-                door("/api/v1/uninstalls", "uninstall"),
-                read("/apps", Apps(callers)),
-                read("/apps/{app_key}/events", Events(callers, portal.readers)),
-                read("/apps/{app_key}/numbers/{page}", numbers),
-                read("/partners/{partner_key}/numbers/{page}", numbers),
-                Route("/healthz", health.healthz),
-                Route("/readyz", health.readyz),
-                Route("/metrics", health.metrics),
-                Route("/openapi.json", load_document(settings.ingest_path), methods=["GET"]),
-                *self._extra,
-                *routes(portal, PAGES),
-            ]
+            parts = await self._begin(stack)
+            judge = Judge(parts.directory, parts.vault, self._settings.consent)
+            self._browser = BrowserDoor(parts.intake, judge, Origins(self._settings))
+            app.router.routes[:] = self._routes(parts)
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles
             yield
+
+    async def _begin(self, stack: AsyncExitStack) -> Parts:
+        """Open the store and start the tasks; what has an end is left to the stack."""
+        settings = self._settings
+        enter, where = stack.enter_async_context, settings.where
+        await make_ready(where)
+        log_writer = await enter(await open_writer(where, "log", patience=PATIENCE_SECONDS))
+        log_reader = await enter(await open_reader(where, "log", patience=PATIENCE_SECONDS))
+        registry_reader = await enter(await open_reader(where, "registry", patience=PATIENCE_SECONDS))
+        registry_writer = await enter(await open_writer(where, "registry", patience=PATIENCE_SECONDS))
+        directory = Directory(registry_reader, registry_writer)
+        await directory.start()
+        stack.push_async_callback(directory.stop)
+        writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
+        writer.start()
+        stack.push_async_callback(writer.stop)
+        if not WITHOUT_ROLLUPS:
+            roller = Roller(registry_reader, log_reader, log_writer, writer)
+            roller.start()
+            stack.push_async_callback(roller.stop)
+        if settings.database_url is None:  # on a server `footfall purge` has no need to ask
+            sweeper = Sweeper(settings, log_writer)
+            sweeper.start()
+            stack.push_async_callback(sweeper.stop)
+        portal = Portal(settings, registry_reader, registry_writer, self._provider, self._templates)
+        stack.push_async_callback(portal.readers.close)
+        notices = Notices(portal.readers, registry_reader, registry_writer)
+        notices.start()
+        stack.push_async_callback(notices.stop)
+        compiling = asyncio.create_task(asyncio.to_thread(compile_templates))  # beside what is asked meanwhile
+        stack.push_async_callback(asyncio.wait, [compiling])
+        return Parts(directory, writer, log_reader, Intake(writer), Vault(settings.secret_key), portal)
+
+    def _routes(self, parts: Parts) -> list[BaseRoute]:
+        settings, intake, portal = self._settings, parts.intake, parts.portal
+        health, callers = Health(parts.writer, settings.where), Callers(parts.directory)
+        numbers = PageNumbers(callers, portal)
+
+        def door(path: str, name: str) -> Route:
+            scope, vault = path.rpartition("/")[2], parts.vault
+            answer = BackendDoor(name, scope, intake, parts.directory, vault, parts.log_reader, settings.consent)
+            return Route(path, answer, methods=["POST"])
+
+        def read(path: str, answer: Answer) -> Route:
+            return Route(f"/api/v1{path}", ReadDoor(callers, answer), methods=["GET"])
+
+        return [
+            *(Route(path, asset, methods=["GET"]) for path, asset in load_snippet().routes.items()),
+            *(Route(path, asset, methods=["GET"]) for path, asset in load_static().items()),
+            door("/api/v1/installs", "install"),
+            door("/api/v1/app-requests", "app_request"),
+            door("/api/v1/uninstalls", "uninstall"),
+            read("/apps", Apps(callers)),
+            read("/apps/{app_key}/events", Events(callers, portal.readers)),
+            read("/apps/{app_key}/numbers/{page}", numbers),
+            read("/partners/{partner_key}/numbers/{page}", numbers),
+            Route("/healthz", health.healthz),
+            Route("/readyz", health.readyz),
+            Route("/metrics", health.metrics),
+            Route("/openapi.json", load_document(settings.ingest_path), methods=["GET"]),
+            *self._extra,
+            *routes(portal, PAGES),
+        ]

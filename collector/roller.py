@@ -43,6 +43,12 @@ class Roller:
                 async with asyncio.timeout(LEAVE_SECONDS):
                     await self._follower.leave()
 
+    async def _pass_over(self, error: Exception) -> None:
+        """An event that fails alone, and not because of the store, would fail for ever."""
+        with suppress(Exception):  # then the next look comes here again
+            seq = await self._follower.pass_over(time.time_ns() // 1_000_000)
+            journal.note("an event is not counted", "error", seq=seq, **journal.failure(error))
+
     async def _work(self) -> None:
         failing, fits, beside = False, RUN, False
         while True:
@@ -56,6 +62,8 @@ class Roller:
                 if not failing:
                     journal.note("the rollups cannot be kept up", "error", **journal.failure(error))
                 failing = True
+                if most == 1 and not isinstance(error, Unavailable):
+                    await self._pass_over(error)
             took = time.monotonic() - began
             waited = self._writer.committed > committed
             await asyncio.sleep(LOOK_SECONDS if counted < most else took * REST_SHARE if waited else 0)

@@ -61,6 +61,7 @@ def test_the_wheel_brings_no_tests_and_no_second_copy_of_the_pages(installed: Pa
     names = {path.name for path in (installed / "site").iterdir()}
     assert {name for name in names if not name.endswith(".dist-info")} == {
         "collector",
+        "commands",
         "exporter",
         "footfall.py",
         "journal",

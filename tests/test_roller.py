@@ -80,3 +80,22 @@ def test_a_step_that_failed_is_tried_again(
     last = cast.rows("select max(seq) from events")[0][0]
     rolled_until(cast, lambda seq: seq == last)
     assert capfd.readouterr().err.count("the rollups cannot be kept up") == 1
+
+
+def test_an_event_that_can_never_be_counted_is_passed_over_and_named(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    facets = counting.facets
+
+    def failing(event: Any) -> Any:
+        if event.anonymous_id.startswith("b"):
+            raise ValueError("a fault of ours")
+        return facets(event)
+
+    monkeypatch.setattr(counting, "facets", failing)
+    store(cast.where, [happened(visitor=visitor) for visitor in "aaabaaa"])
+    seqs = [seq for (seq,) in cast.rows("select seq from events order by seq")]
+    rolled_until(cast, lambda seq: seq == seqs[-1])
+    assert cast.rows("select events from rollup_slots where facet = 'event'") == [(6,)]
+    said = [line for line in capfd.readouterr().err.splitlines() if "an event is not counted" in line]
+    assert [f'"seq":{seqs[3]}' in line.replace(" ", "") for line in said] == [True]

@@ -82,6 +82,19 @@ class Follower:
         self._known, self._seq = known, events[-1].seq
         return len(events)
 
+    async def pass_over(self, now: int) -> int:
+        """Leave the next event uncounted, because it fails alone: those behind it are not to wait. Its seq; 0: there
+        was none, or it was another's turn.
+
+        Raises StoreUnavailable.
+        """
+        at = await standing(self._reader)
+        events = await next_events(self._reader, at.seq, await log.settled(self._reader), 1)
+        turn = Turn(self._name, at.seq, now)
+        if not events or not await self._writer.atomic(counting.count, turn, [], {}, events[0].seq):
+            return 0
+        return events[0].seq
+
     async def leave(self) -> None:
         """Let another process count at once. Raises StoreUnavailable."""
         await self._writer.change(_LEAVE, (self._name,))
