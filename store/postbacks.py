@@ -271,7 +271,8 @@ def _words(told: Target) -> str:
     what = f"webhook {told.name} at {told.url.partition('?')[0]}" if told.kind == "webhook" else "Install Attributed"
     state = "on" if told.active else "off"
     of = {"all": "all", "network": "network only", "agency": "network and agency"}[told.delivery]
-    named = f" ({told.networks}{' / ' if told.agencies else ''}{told.agencies})" if told.delivery != "all" else ""
+    whose = " / ".join(filter(None, (told.networks, told.agencies)))
+    named = f" ({whose})" if whose and told.delivery != "all" else ""
     return f"{what}: {state}, {of}{named}, delay {told.delay_ms // 1_000} s, {told.retries} retries"
 
 

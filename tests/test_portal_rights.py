@@ -61,6 +61,8 @@ def partner(of: Things) -> dict[str, str]:
 
 
 KEY = {"destination": "main", "segment_write_key": "K" * 32, "region": "us", "profile": "mpac", "start": "now"}
+WEBHOOK = {"name": "ours", "url": "https://hooks.example.com/", "template": "{}", "form": "json", "delivery": "all"}
+WEBHOOK |= {"delay": "0", "retries": "5"}
 PASSWORDS = {"old": PASSWORD, "new": NEW_PASSWORD}
 INVITED = {"email": "new@new.example", "role": "viewer"}
 ASKS: dict[tuple[str, str], Ask] = {
@@ -125,6 +127,8 @@ ASKS: dict[tuple[str, str], Ask] = {
     ("GET", "/apps/{app_key}/receipts/{receipt_id}.json"): Ask(404, app),
     ("GET", "/apps/{app_key}/deliveries/postbacks"): Ask(200, app),
     ("POST", "/apps/{app_key}/deliveries/postbacks"): Ask(422, app),
+    ("GET", "/apps/{app_key}/deliveries/postbacks/new"): Ask(200, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks/new"): Ask(200, app, lambda of: WEBHOOK),
     ("GET", "/apps/{app_key}/deliveries/postbacks/{target_id}"): Ask(404, app),
     ("POST", "/apps/{app_key}/deliveries/postbacks/{target_id}"): Ask(404, app),
     ("GET", "/apps/{app_key}/deliveries/postbacks/{target_id}/change"): Ask(404, app),

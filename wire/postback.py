@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import uuid
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -136,8 +137,8 @@ def _revenue(event: Event) -> tuple[float | int | None, str | None]:
 def install_attributed(target: Target, result: Result, event: Event, app: App, d: Destination) -> bytes:
     """The message to the app's own Segment source, encoded.
 
-    `integrations` keeps it from a destination of that workspace that is named as the provider, so that it does not come
-    back here.
+    `integrations` keeps it from a destination of that workspace that is named as the provider, and `context` says whose
+    it is whatever the provider is called, so that it does not come back here.
     """
     told: dict[str, Any] = {
         "integrations": {target.provider: False},
@@ -180,15 +181,15 @@ def _context(event: Event) -> dict[str, Any]:
         "ios" if ids.keys() & {"idfa", "idfv"} else "android" if ids.keys() & {"adid", "android_id"} else ""
     )
     device = {name: value for name, value in (("id", own), ("advertisingId", advertising), ("type", make)) if value}
-    return {"library": LIBRARY} | ({"device": device} if own or advertising else {})
+    told: dict[str, Any] = {"library": LIBRARY, "integration": {"name": FOOTFALL}}
+    return told | ({"device": device} if own or advertising else {})
 
 
-def is_own(name: str, properties: dict[str, Any] | None, providers: frozenset[str] = frozenset({FOOTFALL})) -> bool:
-    """Whether a message that came in is one of ours that found its way back: an attribution that we are the provider
-    of. Whoever takes messages in refuses it, or it would be told again."""
-    provider = (properties or {}).get("provider")
-    return (
-        name.casefold() == ATTRIBUTED.casefold()
-        and isinstance(provider, str)
-        and provider.casefold() in {each.casefold() for each in providers}
-    )
+def is_own(name: str, properties: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
+    """Whether a message that came in is one of ours that found its way back, whoever we were told to be: whoever takes
+    messages in refuses it, or it would go round for ever."""
+    if name.casefold() != ATTRIBUTED.casefold():
+        return False
+    sender = context.get("integration")
+    said = [properties.get("provider"), sender.get("name") if isinstance(sender, dict) else None]
+    return any(isinstance(each, str) and each.casefold() == FOOTFALL.casefold() for each in said)

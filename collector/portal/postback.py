@@ -32,7 +32,6 @@ from wire import macros, signature, webhook
 from wire.macros import Form
 from wire.webhook import Hook
 
-NEW = "new"
 PAGE = 50
 MOST_AT_ONCE = 5_000
 AGAIN_SECONDS = 5.0  # between two test postbacks of one webhook
@@ -44,11 +43,12 @@ _tested: dict[str, float] = {}
 async def show(portal: Portal, request: Request) -> Response:
     """GET /apps/{app_key}/deliveries/postbacks/{target_id}"""
     app = await own_app(portal, request)
-    if request.path_params["target_id"] == NEW:
-        if not who(request).may(EDITORS):
-            raise NotFound
-        return _form(portal, request, app, None, {})
     return await _page(portal, request, app, await _target(portal, request, app), {})
+
+
+async def new(portal: Portal, request: Request) -> Response:
+    """GET /apps/{app_key}/deliveries/postbacks/new"""
+    return _form(portal, request, await own_app(portal, request), None, {})
 
 
 async def change(portal: Portal, request: Request) -> Response:
@@ -154,11 +154,19 @@ def _place(text: str) -> tuple[int, int]:
     return (int(at), int(seq)) if plain else (NO_END, 0)
 
 
+async def make(portal: Portal, request: Request) -> Response:
+    """POST /apps/{app_key}/deliveries/postbacks/new"""
+    return await _save(portal, request, await own_app(portal, request), None)
+
+
 async def save(portal: Portal, request: Request) -> Response:
     """POST /apps/{app_key}/deliveries/postbacks/{target_id}"""
     app = await own_app(portal, request)
-    new = request.path_params["target_id"] == NEW
-    old = None if new else await _webhook(portal, request, app)
+    return await _save(portal, request, app, await _webhook(portal, request, app))
+
+
+async def _save(portal: Portal, request: Request, app: App, old: Target | None) -> Response:
+    """What was entered, or with `do` preview what it would send."""
     fields = await read_form(request)
     try:
         wishes = _wishes(portal, fields)
@@ -311,6 +319,8 @@ async def _named(portal: Portal, request: Request, target: Target, fields: dict[
 
 
 PAGES = [
+    Page("/apps/{app_key}/deliveries/postbacks/new", new, EDITORS),
+    Page("/apps/{app_key}/deliveries/postbacks/new", make, EDITORS, "POST", proved=True),
     Page("/apps/{app_key}/deliveries/postbacks/{target_id}", show, VIEWERS),
     Page("/apps/{app_key}/deliveries/postbacks/{target_id}", save, EDITORS, "POST", proved=True),
     Page("/apps/{app_key}/deliveries/postbacks/{target_id}/change", change, EDITORS),
