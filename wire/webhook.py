@@ -21,6 +21,7 @@ from wire.segment import never_connected
 from wire.verdict import EXCERPT, Reply, retry_after
 
 SECONDS = 10.0  # for all of it: the name, the connection, the answer to its end
+LATE = "ReadTimeout"
 AGENT = "Footfall-Webhooks/1"
 
 
@@ -64,7 +65,9 @@ def send(hook: Hook, values: macros.Values, permitted: Allowed, seconds: float =
         return Reply(forbidden=str(refusal), sent=False)
     except Exception as error:  # whatever requests makes of a strange answer, the other webhooks go on
         late = deadline.over
-        return Reply(error="ReadTimeout" if late else type(error).__name__, sent=late or not never_connected(error))
+        return Reply(error=LATE if late else type(error).__name__, sent=late or not never_connected(error))
+    if deadline.over:  # what looks like its end is where it was cut
+        return Reply(error=LATE)
     said = response.content.decode(errors="replace").replace("\0", "\ufffd")
     for secret in hook.secrets:
         said = said.replace(secret, "[secret]")
