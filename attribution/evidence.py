@@ -15,7 +15,7 @@ Kind = Literal["click", "view"]
 Origin = Literal["apple", "play", "partner", "listing"]  # who says so; the first two are platforms
 Source = Literal["marketplace", "partner"]
 
-VISITOR, ACCOUNT, NETWORK = "visitor", "account", "network"  # kinds of identities; every other kind is a device's
+NETWORK = "network"  # the kind of identity that address and agent make; all others are named as in store/subjects
 PLATFORMS = frozenset({"apple", "play"})
 MOST_KEY_CHARACTERS = 200
 

@@ -5,13 +5,16 @@ A rule for a campaign comes before the app's, and that before the marketplace's;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
+from store.attribution_rules import Kept
+
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-MODELS = ("decided", "first", "last", "linear", "position", "decay")
+SETTABLE = ("click", "probabilistic", "view", "settle", "reprocess", "by_network")
 
 
 class Windows(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -40,3 +43,16 @@ class Rules(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         """The longest of all windows."""
         own = [length for w in self.campaigns.values() for length in (w.click, w.probabilistic, w.view) if length]
         return max([self.click, self.probabilistic, self.view, *own])
+
+
+def resolved(wide: Iterable[Kept], campaigns: Iterable[Kept]) -> Rules:
+    """The rules of an app out of what was set: the marketplace's first, then the app's, then its campaigns'."""
+    values: dict[str, Any] = {}
+    set_by: dict[str, str] = {}
+    for row in wide:
+        for name in SETTABLE:
+            value = getattr(row, name)
+            if value is not None:
+                values[name], set_by[name] = value, "app" if row.app_key else "marketplace"
+    own = {row.campaign_key: Windows(row.click, row.probabilistic, row.view) for row in campaigns}
+    return Rules(**values, set_by=set_by, campaigns={key: found for key, found in own.items() if found != Windows()})

@@ -30,6 +30,8 @@ FAN_OUT = {
     "log.tallied": ONCE_A_LOOK,
     "doctor.removed": ONCE_A_LOOK,
     "doctor.stored": ONCE_A_LOOK,
+    "attributing.take_back": "where the ledger is held alone: never on a server",
+    "attributing.waiting": ONCE_A_RUN,
     "ledger.behind": ONCE_A_RUN,
     "ledger.cursors": ONCE_A_RUN,
     "ledger.doubt": ONCE_A_RUN,
