@@ -157,7 +157,7 @@ class Scene:
         made = Decision("attributed", "device", Rules(), touch, Match("device", "idfa", "click", 1))
         with closing(sqlite3.connect(self.footfall.data_dir / "ledger.db")) as db, db:
             db.execute(
-                "insert into conversions (app_key, seq, partner_key, message_id, source, converted_at, received_at,"
+                "insert into conversions (app_key, seq, partner_key, message_id, told_by, converted_at, received_at,"
                 " open_until, open, identities, version, outcome, reason, campaign_key, decided_at)"
                 " values (?, ?, 'owner', ?, 'marketplace', ?, ?, 0, 0, '[]', 1, 'attributed', '', 'n', ?)",
                 (self.app, number, message_id, self.now, self.now, self.now),

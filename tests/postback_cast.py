@@ -93,7 +93,7 @@ class Postbacks:
         message_id, received_at, partner_key = row
         if version == 1:
             ledger(
-                "insert into conversions values (?, ?, ?, ?, 'marketplace', ?, ?, ?, 1, '[]', 1, ?, 'x', ?, ?)",
+                "insert into conversions values (?, ?, ?, ?, 'marketplace', ?, ?, ?, 0, '[]', 1, ?, 'x', ?, ?)",
                 *(app, seq, partner_key, bytes(message_id), NOON, received_at, NOON),
                 *(found.outcome, found.campaign_key, NOON),
             )
@@ -102,7 +102,8 @@ class Postbacks:
             *(app, ordinal, seq, version, NOON + version, seq, encode(found).decode()),
         )
         ledger("delete from attribution_cursors where app_key = ?", app)
-        ledger("insert into attribution_cursors (app_key, seq, ordinal) values (?, ?, ?)", app, seq, ordinal)
+        newest = self.installation_log("select max(seq) from events")[0][0]  # what a run would decide otherwise
+        ledger("insert into attribution_cursors (app_key, seq, ordinal) values (?, ?, ?)", app, newest, ordinal)
 
     def decided(self, decision: Decision | None = None, app: str = OWNER, **fields: Any) -> int:
         """An install, and what was decided of it."""
