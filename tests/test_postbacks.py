@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 from postback_cast import SPRING, Postbacks, a_decision, registry
-from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, VISITOR, Installation
+from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, VISITOR, Installation, an_event
 
 from attribution.evidence import Campaign
 from exporter import resolve
@@ -110,6 +110,20 @@ def test_a_stranger_is_told_of_nothing(told: Postbacks) -> None:
     told.decided()
     told.run()
     assert (told.states(target), told.receiver.got) == ([], [])
+
+
+def test_from_a_view_with_a_campaign_to_the_webhook_it_takes_one_run(told: Postbacks) -> None:
+    """Nothing is decided by the test here."""
+    target = told.webhook(delivery="network", networks="newsletter")
+    query = {"utm_source": "newsletter", "utm_campaign": 'Spring "sale"'}
+    url = "https://market.example/apps/1219125/charts?utm_source=newsletter&utm_campaign=Spring+%22sale%22"
+    told.installation.collect(an_event(details=Details(url=url, query=query)))
+    seq = told.install(occurred_at=NOON + 60_000, source="server")
+    other = told.install(occurred_at=NOON + 60_000, source="server", anonymous_id="0" * 40)
+    told.run()
+    assert told.states(target) == [(seq, "accepted", "", 1), (other, "unasked", "organic", 0)]
+    ((_, body, _),) = told.receiver.got
+    assert body["data"]["campaign"]["name"] == 'Spring "sale"'
 
 
 # --- again, later, never
