@@ -256,7 +256,7 @@ class Postbacks:
         except ConfigError as error:
             return "deferred", str(error), Reply(error="ConfigError", sent=False)
         except ValueError as error:
-            return "refused", str(error), Reply(status=413, error=str(error), sent=False)
+            return "refused", str(error), Reply(error=str(error), sent=False)
         said = webhook.judge(reply)
         return said.kind, said.detail, reply
 

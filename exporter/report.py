@@ -35,6 +35,12 @@ class Told(msgspec.Struct):
     failed: int = 0
     disabled: int = 0
 
+    def summary(self) -> str:
+        """The end of a line for a person; '' when nothing was told."""
+        if not self.accepted and not self.failed:
+            return ""
+        return f"; {self.accepted} postbacks accepted, {self.failed} failed"
+
 
 class Report(msgspec.Struct):
     """A whole run's sums; `exit_code` is 0 when everything went, 75 when something is deferred."""
@@ -67,7 +73,7 @@ class Report(msgspec.Struct):
         return (
             f"{sums['accepted']} events {verb} in {sums['batches']} batches, {sums['suppressed']} suppressed, "
             f"{sums['parked']} parked, {deferred} destinations deferred, {self.seconds:.1f} s"
-            f"{self.attribution.summary() if self.attribution else ''}"
+            f"{self.attribution.summary() if self.attribution else ''}{self.postbacks.summary()}"
         )
 
 

@@ -48,7 +48,8 @@ def after(target: Target, postback: Postback, health: Health, kind: Kind, reply:
     if kind == "accepted":
         return After("accepted", postback._replace(state="accepted", reason=""), _well(health))
     if kind == "refused":
-        told = postback._replace(state="given_up", reason=f"refused_{reply.status}")
+        why = "oversize" if reply.status is None else f"refused_{reply.status}"
+        told = postback._replace(state="given_up", reason=why)
         return After("refused", told, _well(health))
     failing = _failed(health, reply, now)
     if kind == "gone":

@@ -69,6 +69,8 @@ def test_what_is_refused_for_what_it_holds_is_given_up_and_tells_nothing_of_the_
     found = after(a_target(), FRESH, Health(failures=3, failing_since=1), "refused", Reply(400), NOW)
     assert (found.outcome, found.postback.state, found.postback.reason) == ("refused", "given_up", "refused_400")
     assert found.health == Health()
+    large = after(a_target(), FRESH, Health(), "refused", Reply(error="the body is larger", sent=False), NOW)
+    assert (large.postback.state, large.postback.reason) == ("given_up", "oversize")
 
 
 @pytest.mark.parametrize(

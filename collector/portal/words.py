@@ -82,6 +82,7 @@ REASONS = {
     "unknown_event": "no partner knows an event of this name",
     "no_visitor": "nobody is named who did it",
     "refused": "Segment refused it",
+    "oversize": "its body would be too large",
     "attempts_spent": "every attempt failed",
     "person": "somebody gave it up",
     "removed": "the webhook was removed",
