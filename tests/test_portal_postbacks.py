@@ -111,7 +111,7 @@ def test_a_secret_is_shown_once_kept_encrypted_and_rotated_with_the_one_before(h
     browser.post(f"{BASE}/{target.target_id}/act", {"action": "end"})
     (target,) = house.store(lambda db: postbacks.targets(db, [APP]))
     assert target.secrets(Vault(SECRET_KEY), NOW) == [second]
-    actions = house.rows("select action from audit where action like 'postback.%' order by audit_id")
+    actions = house.rows("select action from audit where action like 'postback.%' order by action")
     assert actions == [("postback.add",), ("postback.secret",), ("postback.secret",)]
 
 
