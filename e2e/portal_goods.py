@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from portal_past import past
+from portal_past import past, sent
 
 from exporter.report import Voice
 from exporter.run import run_once
 from store import (
+    authentication,
     description,
     destinations,
+    event_rules,
     links,
     log,
     parking,
@@ -41,8 +43,9 @@ from store import (
 )
 from store.database import Database, open_reader, open_writer
 from store.destinations import MAIN, Change
-from store.entry import Entry, Rejection
-from store.event import Details, encode_details
+from store.entry import Entry, Held, Rejection
+from store.event import PARTNER, Details, encode_details
+from store.event_rules import Rule
 from store.people import Person, Role
 from store.postbacks import Wishes
 from store.rollups.following import Follower
@@ -144,10 +147,12 @@ class Goods:
             )
             await self.more_people(db)
             await self.tokens(db)
+        await self.systems()
         await self.weeks()
         async with await open_writer(self.settings.where, "registry") as db:
             await self.destinations(db)
             await self.postbacks(db)
+            await self.demand_proof(db)
         await self.four_hours()
         await self.wishes()
         await self.look_up()
@@ -227,6 +232,36 @@ class Goods:
             made = await postbacks.add_webhook(db, self.vault, begun, CHARTS, wishes, secret, owner)
             self.names.setdefault("target_id", made.target_id)
 
+    async def demand_proof(self, db: Database) -> None:
+        """Charts asks for proof, with one key pair, and three calls came without."""
+        owner, calls = PEOPLE["owner"][0], ("Subscription Started", "Tutorial Complete", "Purchase")
+        await authentication.add_pair(db, self.vault, self.now - 2 * DAY_MS, CHARTS, owner)
+        await authentication.set_mode(db, self.now - 2 * DAY_MS, CHARTS, "quarantine", owner)
+        async with await open_writer(self.settings.where, "log") as log_db:
+            for number, name in enumerate(calls):
+                body = json.dumps(
+                    {"action": "event", "kochava_device_id": "KD5", "data": {"event_name": name}}
+                ).encode()
+                at, reason = self.now - (number + 1) * 9 * MINUTE_MS, ("no_proof", "wrong_proof")[number % 2]
+                held = Held(CHARTS, f"{number:032}", "kochava", "/track/json", at, reason, len(body), body)
+                counted = Rejection(CHARTS, "kochava", at, "quarantined", reason, None)
+                await log.commit(log_db, [Entry("kochava", at, [], [], [counted], [held])], Counter())
+
+    async def systems(self) -> None:
+        """What the partner's own systems sent for Charts, and what is said of it."""
+        async with await open_writer(self.settings.where, "log") as db:
+            rows = [self.row(name, at, who, told, source=PARTNER) for at, who, name, told in sent(self.now)]
+            await log.commit(db, [self.entry(self.now - 50 * DAY_MS, rows)], Counter())
+        owner = PEOPLE["owner"][0]
+        async with await open_writer(self.settings.where, "registry") as db:
+            for name, rule in {
+                "Order Completed": Rule(revenue=True, amount="total"),
+                "order_completed": Rule(shown_as="Order Completed", revenue=True, amount="total"),
+                "Session Heartbeat": Rule(refused=True),
+                "Plan Cancelled": Rule(),
+            }.items():
+                await event_rules.say(db, self.now - 2 * DAY_MS, CHARTS, name, rule, owner)
+
     async def weeks(self) -> None:
         """What the pages of numbers show besides: long before there was a destination."""
         async with await open_writer(self.settings.where, "log") as db:
@@ -236,7 +271,35 @@ class Goods:
             ]
             done = await log.commit(db, entries, Counter())
             assert not done.unstorable
+        await self.engage()
+        async with await open_reader(self.settings.where, "log") as db:
             self.start = await db.value("select max(seq) from events")
+
+    async def engage(self) -> None:
+        """What the partner's Segment Engage said of its users in three weeks: audiences, and a computed trait."""
+        rows = []
+        for number in range(36):
+            at = self.now - 20 * DAY_MS + number * 13 * HOUR_MS
+            rows.append(self.computed(number, at, "audience", "power_users", True))
+            if number % 3 == 0:
+                rows.append(self.computed(number, at + 5 * DAY_MS // 2, "audience", "trial_ending", True))
+            if number % 4 == 0:
+                rows.append(self.computed(number, at + 3 * DAY_MS, "audience", "power_users", False))
+            plan = ("free", "free", "team", "enterprise")[number % 4]
+            rows.append(self.computed(number, at + HOUR_MS, "trait", "plan", plan))
+        async with await open_writer(self.settings.where, "log") as db:
+            rows = [row for row in sorted(rows, key=lambda row: row[5]) if row[5] <= self.now]
+            done = await log.commit(db, [Entry("segment", row[6], [row], [], []) for row in rows], Counter())
+            assert not done.unstorable
+
+    def computed(self, number: int, at: int, kind: str, name: str, value: object) -> Any:
+        """A row of what Engage says of one of its users, whom the listing knows by the partner's own id."""
+        context = {"personas": {"computation_class": kind, "computation_key": name, "namespace": "spa_acme"}}
+        ids = {"idfa": str(uuid.uuid5(uuid.NAMESPACE_OID, f"device {number}"))} if number % 6 == 0 else None
+        details = Details(door="segment", properties={name: value}, context=context, ids=ids)
+        row = list(self.row("", at, number, details, source="partner", user_id=f"acme-{number + 1}"))
+        row[2], row[8], row[10] = "identify", f"crm-{4_000 + number}", f"crm-{4_000 + number}"
+        return tuple(row)
 
     async def count(self) -> None:
         """As `footfall serve` does, so that nobody has to wait until it has."""

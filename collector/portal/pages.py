@@ -5,10 +5,13 @@ from __future__ import annotations
 from collector.portal import (
     account,
     audit,
+    authentication,
     deliveries,
     destination,
     details,
     event,
+    event_name,
+    event_names,
     live,
     openid,
     operator,
@@ -23,7 +26,7 @@ from collector.portal import (
     tokens,
 )
 from collector.portal.frame import Page
-from collector.portal.numbers import clicks, funnel, journeys, overview, sources, visitors
+from collector.portal.numbers import audiences, clicks, funnel, journeys, overview, sources, visitors
 from collector.portal.numbers.page import Numbers, NumbersPage
 
 PAGES: list[Page] = [
@@ -36,10 +39,14 @@ PAGES: list[Page] = [
     *clicks.PAGES,
     *journeys.PAGES,
     *visitors.PAGES,
+    *audiences.PAGES,
     *details.PAGES,
     *destination.PAGES,
+    *authentication.PAGES,
     *live.PAGES,
     *event.PAGES,
+    *event_names.PAGES,
+    *event_name.PAGES,
     *deliveries.PAGES,
     *parked.PAGES,
     *replays.PAGES,

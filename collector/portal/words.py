@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from store.event import Event
+from store.event import PARTNER, Event
 
 EVENTS = {
     "page_view": "Page view",
@@ -39,6 +39,18 @@ SOURCES = {
     "server": "from the marketplace's back end",
     "partner": "from the partner's own systems",
 }
+CALLS = {
+    "track": "Track call",
+    "identify": "Identify call",
+    "page": "Page call",
+    "screen": "Screen call",
+    "group": "Group call",
+    "alias": "Alias call",
+}
+DOORS = {  # of what a partner's own systems sent
+    "segment": "through Segment's API",
+    "webhook": "through Segment's webhook",
+}
 FACETS = {
     "tab": "Tab",
     "cta": "Call to action",
@@ -51,6 +63,18 @@ FACETS = {
     "hosting": "Hosting",
     "query": "Parameter",
     "linked": "Partner anonymous id",
+    "audience": "Audience",
+}
+IDS = {
+    "anonymous": "anonymous id",
+    "account": "user id",
+    "user": "your user id",
+    "partner": "your own id",
+    "idfa": "IDFA",
+    "idfv": "IDFV",
+    "adid": "Android advertising id",
+    "android_id": "Android id",
+    "device": "device id",
 }
 FATES = {
     "accepted": "Accepted by Segment",
@@ -150,12 +174,32 @@ def kind(name: str) -> str:
     return KINDS.get(name, "other")
 
 
+def title(event: Event) -> str:
+    """What an event is called. Of what a partner's own systems sent, as they call it."""
+    if event.source == PARTNER:
+        return event.name or CALLS.get(event.type, event.type)
+    return EVENTS.get(event.name, event.name)
+
+
+def mark(event: Event) -> str:
+    """By which colour its kind is told."""
+    return "other" if event.source == PARTNER else KINDS.get(event.name, "other")
+
+
 def what(event: Event) -> str:
     """What was seen or pressed, in one line."""
     details = event.details
+    if event.source == PARTNER and details is not None:
+        through = DOORS.get(details.door or "", "from the partner")
+        return f"{CALLS.get(event.type, event.type)} {through}" if event.name else sentence(through)
     if details is None:
         return "its details cannot be read"
     return details.label or details.title or details.target or details.url or ""
+
+
+def id_kind(kind: str) -> str:
+    """What kind of id it is; of a link, its own name."""
+    return IDS.get(kind, kind.removeprefix("link "))
 
 
 def share(part: int, whole: int) -> str:
@@ -178,8 +222,11 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "short": short,
     "called": called,
     "kind": kind,
+    "id_kind": id_kind,
     "reason": reason,
     "share": share,
     "sentence": sentence,
     "what": what,
+    "title_of": title,
+    "mark": mark,
 }

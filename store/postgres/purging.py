@@ -29,6 +29,7 @@ from store.postgres.partitions import LOCK_MS, PAUSE_SECONDS, Partition
 from store.removal import DAY_MS, Ages, Removed, Share, Span
 from store.rollups import following
 from store.rollups.forgetting import Place, forget_events, forget_visitors
+from store.subjects import forgetting as subjects
 
 LOCK = 0x466F_6F74_7075_7267  # an advisory lock: "Footpurg"
 GRACE_MS = 2 * DAY_MS
@@ -61,6 +62,7 @@ async def purge(server: Server, old: Ages, patience: float) -> Removed:
         _, removed.held_back = await _shares(db, await _plan(db), old.events)
         removed.events += await _remove_left(db, old.events - GRACE_MS)
         removed.rejections = await db.execute(_REJECTIONS, (old.rejections,))
+        removed.quarantined = await db.execute(_QUARANTINE, (old.rejections,))
         place: tuple[str, str] | None = ("", "")
         while place is not None:
             n, place = await db.atomic(removal.remove_visitors, place, old, STEP_ROWS)
@@ -68,6 +70,8 @@ async def purge(server: Server, old: Ages, patience: float) -> Removed:
         known: Place | None = ("", "")
         while known is not None:
             known = await db.atomic(forget_visitors, known, STEP_ROWS)
+        while await db.atomic(subjects.forget, STEP_ROWS):
+            pass
         return removed
 
 
@@ -293,5 +297,7 @@ _REMOVE_EVENTS = """/* purging.events */
     delete from message_ids
     using gone
     where app_key = ? and message_ids.message_id = gone.message_id and message_ids.seq = gone.seq"""
+
+_QUARANTINE = "/* purging.quarantine */ delete from quarantine where received_at < ?"
 
 _REJECTIONS = "/* purging.rejections */ delete from rejections where received_at < ?"

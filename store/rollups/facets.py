@@ -6,6 +6,7 @@ of one facet are kept apart and no more (store/rollups/counting.py); what only t
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,15 +20,16 @@ LINKED = "linked"  # page views that carry a partner anonymous id
 SUPPRESSED = "suppressed"  # what no partner may get, by reason; without visitors
 CALL, SENT = "call", "sent"  # what a partner's own systems sent, by type; and of track calls, by event name
 NEXT, BEFORE, TIME = "next", "before", "time"  # see store/rollups/journeys.py
+AUDIENCE = "audience"  # who is in one now: no facet of events, see store/audiences/
 BROKEN_DOWN = (TAB, CTA, REFERRER, *UTM, HOSTING, QUERY)  # facets whose values are compared with each other
-FILTERS = (*BROKEN_DOWN, LINKED)
-FACETS = (EVENT, *FILTERS, SUPPRESSED, CALL, SENT, NEXT, BEFORE, TIME)
+FILTERS = (*BROKEN_DOWN, LINKED, AUDIENCE)
+FACETS = (EVENT, *BROKEN_DOWN, LINKED, SUPPRESSED, CALL, SENT, NEXT, BEFORE, TIME)
 
 REST = "…"  # the value of all that is not kept apart
 MOST_CHARACTERS = 100
 MOST_VALUES = 300
 MOST_PARAMETERS = 20  # of a page's address, beside the campaign's
-MOST_LINKS = 3_000  # of journeys
+MOST_LINKS = 3_000  # of journeys; of events' names, those that were deleted among them
 # Set anew with every click by those who sell it.
 CLICK_IDS = frozenset(
     "_ga _gl dclid epik fbclid gbraid gclid gclsrc igshid li_fat_id mc_cid mc_eid msclkid rdt_cid"
@@ -36,15 +38,16 @@ CLICK_IDS = frozenset(
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
-    """What of an event's details counts."""
+    """What of an event's details counts. `properties` are of what a partner's own systems sent: see
+    store/rollups/event_names.py."""
 
     query: dict[str, str] | None = None
     referrer: str | None = None
     label: str | None = None
     target: str | None = None
     ids: dict[str, str] | None = None
-    properties: msgspec.Raw = msgspec.Raw()  # JSON, read where it matters: see store/audiences/
-    context: msgspec.Raw = msgspec.Raw()
+    properties: dict[str, Any] | None = None
+    context: msgspec.Raw = msgspec.Raw()  # JSON, read where it matters: see store/audiences/
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):
@@ -67,7 +70,7 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
 
 def most_values(facet: str) -> int:
     """How many values of a facet are kept apart."""
-    return MOST_LINKS if facet in (NEXT, BEFORE) else MOST_VALUES
+    return MOST_LINKS if facet in (NEXT, BEFORE, SENT) else MOST_VALUES
 
 
 def facets(event: Counted) -> list[tuple[str, str]]:
@@ -111,6 +114,11 @@ def host(referrer: str | None) -> str:
     except ValueError:
         return ""
     return cut(found.removeprefix("www."))
+
+
+def is_cut(text: str) -> bool:
+    """Whether a value may stand for a longer one."""
+    return len(text) == MOST_CHARACTERS and text.endswith("…")
 
 
 def cut(text: str) -> str:

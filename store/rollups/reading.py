@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from store.audiences.reading import visitors_in
 from store.database import Connection, Database
 from store.log import NO_END
 from store.rollups.counting import SLOTS_A_DAY, Listing, open_day
-from store.rollups.facets import BEFORE, EVENT, NAMES, NEXT, REST, SUPPRESSED, TIME
+from store.rollups.facets import AUDIENCE, BEFORE, EVENT, NAMES, NEXT, REST, SUPPRESSED, TIME
 from store.rollups.journeys import BUCKETS, MOST_STEPS, Link, link_of
 from store.rollups.sets import Visitors, union
 
@@ -37,7 +38,7 @@ class Span(NamedTuple):
 
 class Scope(msgspec.Struct, frozen=True):
     """Whose numbers: listings of one partner, and of their visitors those who came under every one of `filters`, pairs
-    of a facet and a value, in the time that is asked about."""
+    of a facet and a value, in the time that is asked about; an audience is who is in it now."""
 
     partner_key: str
     app_keys: tuple[str, ...]
@@ -113,11 +114,19 @@ class Flows(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A visitor by one of the ids: `kind` is 'anonymous', 'user' or 'partner'."""
+    """A visitor by one of the ids: `kind` is 'anonymous', 'user', 'partner', or 'linked': by what was named with it."""
 
     anonymous_id: str
     number: int
     kind: str
+
+
+class Series(msgspec.Struct, frozen=True):
+    """How often something was in each of several bins, how many visitors there were in each, and in all of them."""
+
+    events: list[int]
+    visitors: list[int]
+    everybody: int
 
 
 class Piece(NamedTuple):
@@ -189,6 +198,19 @@ async def seqs_of(
 ) -> list[tuple[str, int]]:
     """(app, seq) of a visitor's events on these listings, the newest first."""
     return await db.run(_seqs_of, scope, number, before, limit)
+
+
+async def series(
+    db: Database,
+    scope: Scope,
+    facet: str,
+    bins: Sequence[Span],
+    called: Mapping[str, str],
+    wanted: Sequence[str] | None = None,
+) -> dict[str, Series]:
+    """A facet's values over bins, by what each is `called`, else by itself: those that are called the same are one. Of
+    all values, or of a few; without filters."""
+    return await db.run(_series, scope, facet, bins, called, wanted)
 
 
 async def events_a_day(db: Database, first: int, end: int) -> list[tuple[str, str, int, str, int]]:
@@ -334,6 +356,32 @@ def _seqs_of(connection: Connection, scope: Scope, number: int, before: int, lim
     return sorted(found, key=lambda each: -each[1])[:limit]
 
 
+def _series(
+    connection: Connection,
+    scope: Scope,
+    facet: str,
+    bins: Sequence[Span],
+    called: Mapping[str, str],
+    wanted: Sequence[str] | None,
+) -> dict[str, Series]:
+    if wanted is None:
+        found = _by_bin(connection, scope, facet, bins)
+    else:
+        found = [dict(_some(connection, scope, facet, span, wanted)) for span in bins]
+    by_name: dict[str, list[Sets]] = {}
+    for nth, values in enumerate(found):
+        for value, sets in values.items():
+            there = by_name.setdefault(called.get(value, value), [Sets(0, []) for _ in bins])[nth]
+            there.events += sets.events
+            there.stored += sets.stored
+    return {name: _added_up(sets) for name, sets in by_name.items()}
+
+
+def _added_up(sets: Sequence[Sets]) -> Series:
+    visitors = [union(each.stored) for each in sets]
+    return Series([each.events for each in sets], [len(each) for each in visitors], len(Visitors.union(*visitors)))
+
+
 # --- reading sets
 
 
@@ -341,7 +389,10 @@ def _filtered(connection: Connection, scope: Scope, span: Span) -> Visitors | No
     """Whom the filters leave; None: there are none."""
     among: Visitors | None = None
     for facet, value in scope.filters:
-        came = union(data for _, found in _some(connection, scope, facet, span, [value]) for data in found.stored)
+        if facet == AUDIENCE:
+            came = Visitors.union(*(visitors_in(connection, listing, value) for listing in scope.listings), Visitors())
+        else:
+            came = union(data for _, found in _some(connection, scope, facet, span, [value]) for data in found.stored)
         among = came if among is None else among & came
     return among
 
