@@ -207,6 +207,20 @@ STOPS = [
     ),
     Stop(f"{APP}/deliveries/receipts", "receipts", "Signed receipts, and how to check one."),
     Stop(f"{APP}/receipts/{{receipt_id}}.json", "receipt", "", states=("full",), is_page=False),
+    Stop(f"{APP}/deliveries/postbacks", "postbacks", "Who is told which campaign brought an install."),
+    Stop(
+        f"{APP}/deliveries/postbacks/{{target_id}}",
+        "postback",
+        "One webhook: how it fares, what each install's postback became, and each request.",
+        states=("full",),
+    ),
+    Stop(f"{APP}/deliveries/postbacks/new", "webhook", "Adding a webhook."),
+    Stop(
+        f"{APP}/deliveries/postbacks/{{target_id}}/change",
+        "webhook-change",
+        "Changing a webhook and its template.",
+        states=("full",),
+    ),
     Stop("/account", "account", "One's own name, password, second step, and where one is signed in."),
     Stop("/account", "account-secured", "The same with a second step.", who=("secured",), states=("full",)),
     Stop("/account/second-step", "second-step", "Setting up a second step."),
@@ -236,6 +250,8 @@ PROVIDER = {  # which nobody goes to
     "FOOTFALL_OIDC_CLIENT_SECRET": "of tests only",
 }
 VISITS = [(stop, state) for stop in STOPS if stop.is_page for state in stop.states]
+NAMES = {"app_key", "partner_key", "visitor", "seq", "person_id", "receipt_id", "target_id"}
+NAMES |= {"invitation", "reset", "yesterday"}
 
 
 def unvisited() -> set[str]:

@@ -18,6 +18,7 @@ from store.event import PARTNER, Details, encode_details
 from store.ids import is_partner_anonymous_id, message_id, uuid7
 from store.registry import App
 from store.secrets import Vault
+from wire.postback import is_own
 
 MOST_ID_CHARACTERS = 200
 MOST_NAME_CHARACTERS = 200
@@ -96,6 +97,8 @@ def arrival(app: App, told: Told, received_at: int, means: Means) -> Arrival:
 
 def _check(told: Told) -> None:
     """Raises Refused."""
+    if is_own(told.name, told.properties, told.context):
+        raise Refused("own_attribution", "it is our own Install Attributed, come back")
     if not told.anonymous_id and not told.user_id and not told.ids:
         raise Refused("no_user", "an anonymousId, a userId or the id of a device is needed - at `$`")
     if told.type == "track" and not told.name:

@@ -106,6 +106,16 @@ REASONS = {
     "unknown_event": "no partner knows an event of this name",
     "no_visitor": "nobody is named who did it",
     "refused": "Segment refused it",
+    "oversize": "its body would be too large",
+    "attempts_spent": "every attempt failed",
+    "person": "somebody gave it up",
+    "removed": "the webhook was removed",
+    "switched_off": "it is switched off",
+    "organic": "no campaign won it",
+    "other_campaign": "a campaign that is not asked for won it",
+    "reinstall": "the app had been installed before",
+    "told_again": "the same install was told of twice",
+    "gone": "its event is no longer kept",
 }
 
 
