@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 import journal
+from exporter.attributed import Attributed
 
 
 class Shipped(msgspec.Struct):
@@ -34,6 +35,7 @@ class Report(msgspec.Struct):
     destinations: list[Shipped] = []
     busy: str = ""
     seconds: float = 0.0
+    attribution: Attributed | None = None
 
     @property
     def exit_code(self) -> int:
@@ -55,6 +57,7 @@ class Report(msgspec.Struct):
         return (
             f"{sums['accepted']} events {verb} in {sums['batches']} batches, {sums['suppressed']} suppressed, "
             f"{sums['parked']} parked, {deferred} destinations deferred, {self.seconds:.1f} s"
+            f"{self.attribution.summary() if self.attribution else ''}"
         )
 
 

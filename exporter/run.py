@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from exporter import finding
+from exporter.attributing import Attributing
 from exporter.finding import Backlog
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_SECONDS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
@@ -103,6 +104,8 @@ async def run_once(
         left_open = 0 if dry_run else await ledger.recover(ledger_db, await ledger_db.now())
         if not dry_run:
             await runs.begin(ledger_db, report.run, _now())
+            following = Attributing(registry_db, log_db, ledger_db, report.run, voice, stop)
+            report.attribution = await following.follow(await log.settled(log_db), _now(), only)
         shipping = Shipping(log_db, ledger_db, report, voice, stop, send)
         try:
             work = await _find_work(settings, registry_db, log_db, ledger_db, shipping, report, only)

@@ -34,6 +34,7 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     properties: dict[str, Any] | None = None  # or traits
     context: dict[str, Any] | None = None  # what else the sender said of it
     flags: list[str] | None = None  # what is odd about it
+    network: str | None = None  # the keyed hash of address and agent, where rules and consent allow it
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):

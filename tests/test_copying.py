@@ -35,6 +35,19 @@ from store.sqlite.database import FILES, WriterLock
 pytestmark = pytest.mark.only("sqlite", "a copy is made of the files")
 
 DAY_MS = 86_400_000
+ATTRIBUTED = (
+    "insert into attribution_cursors values ('a', 1, 2, 3, 4, 'a dead run', 9000000000000000000)",
+    "insert into touchpoints values ('a', 1, 0, 'p', x'00ff', 1, 2, 1, 'click', 'listing', '{}', '[]')",
+    "insert into touchpoint_identities values ('a', x'00ff', 1, 1, 0)",
+    "insert into conversions values ('a', 2, 'p', x'00ff', 'partner', 1, 2, 3, 1, '[]', 1, 'organic', 'x', '', 4)",
+    "insert into conversion_identities values ('a', x'00ff', 2)",
+    "insert into decisions values ('a', 1, 2, 1, 3, 'install', 2, '{}')",
+    "insert into attribution_days values ('a', 'p', 20000, 'organic', 1)",
+    "insert into attribution_sums values ('a', 'p', 'linear', 20000, '', 1000000)",
+    "insert into conversion_revenue values ('a', 2, 20000, 'EUR', -1, 1)",
+    "insert into attribution_revenue values ('a', 'p', 'linear', 20000, '', 'EUR', -1)",
+    "insert into attribution_parked values ('a', 3, 'unreadable', 5)",
+)
 ODD = 'a\ttab, a\nline, \\N, a \\ and "quotes", 💥, \u2028, \x7f and \x01'
 
 
@@ -87,7 +100,9 @@ def assert_same(installation: Installation, server: Server) -> None:
         ours = here(installation, nature, f"select {kept} from {name}")
         theirs = there(server, f"select {kept} from {table}")
         assert Counter(theirs) == Counter(ours), table
-    assert there(server, "select distinct lease_owner, lease_until from ledger.cursors") in ([], [("", 0)])
+    for cursors in ("cursors", "attribution_cursors"):
+        held = there(server, f"select distinct lease_owner, lease_until from ledger.{cursors}")
+        assert held in ([], [("", 0)])
     ids = here(installation, "log", "select app_key, message_id, seq from events")
     assert Counter(there(server, "select app_key, message_id, seq from log.message_ids")) == Counter(ids)
 
@@ -125,6 +140,8 @@ def full(installation: Installation) -> Installation:
     run(add_token(installation.data_dir))
     run(add_somebody(installation.data_dir))
     installation.ledger("update cursors set lease_owner = 'a dead run', lease_until = 9000000000000000000")
+    for statement in ATTRIBUTED:
+        installation.ledger(statement)
     installation.ledger(
         "insert into batches (app_key, batch_id, destination_id, run_id, attempt, first_seq, last_seq, events, bytes,"
         " opened_at, outcome, detail) select app_key, 'open', destination_id, 'a dead run', 1, 11, 12, 2, 9, 5, 'open',"

@@ -33,7 +33,16 @@ ALLOWED = {
     "action": "drop",
     "role": "owner",
     "fate": "accepted",
-    "outcome": {"door_tallies": "received", "batches": "open"},
+    "way": "click",
+    "origin": "listing",
+    "told_by": "partner",
+    "cause": "install",
+    "outcome": {
+        "door_tallies": "received",
+        "batches": "open",
+        "conversions": "organic",
+        "attribution_days": "organic",
+    },
 }
 
 
@@ -315,7 +324,7 @@ def test_the_portal_reads_no_secret_and_no_partition(server: Server, statement: 
 
 
 def test_no_column_that_is_called_a_secret_is_the_portals_to_read(server: Server) -> None:
-    harmless = {"app_key", "partner_key", "ingest_key", "write_key_last4", "code_sent_at", "code_wrong"}
+    harmless = {"app_key", "partner_key", "ingest_key", "write_key_last4", "code_sent_at", "code_wrong", "campaign_key"}
     with psycopg.connect(server.url) as connection:
         readable = connection.execute(
             """

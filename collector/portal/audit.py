@@ -26,6 +26,7 @@ FIELDS = ("person", "action", "subject", "from", "until")
 THE_MARKETPLACE = "the marketplace"
 ACTIONS = {
     "app.add": "App added",
+    "app.attribution": "Attribution set",
     "app.describe": "App described",
     "app.remove-destination": "Destination removed",
     "app.set": "Destination set",

@@ -41,6 +41,13 @@ _LESS: dict[str, tuple[str, ...]] = {
     "rollup_slots": _EVERYTHING,
     "rollup_days": _EVERYTHING,
     "rollup_apps": _EVERYTHING,
+    "subject_links": _EVERYTHING,
+    "subject_ids": _EVERYTHING,
+    "audiences": _EVERYTHING,
+    "audience_marks": _EVERYTHING,
+    "audience_members": _EVERYTHING,
+    "audience_slots": _EVERYTHING,
+    "audience_traits": _EVERYTHING,
     "audit": ("select", "insert"),
     "receipts": ("select", "insert"),
 }

@@ -42,6 +42,9 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     referrer: str | None = None
     label: str | None = None
     target: str | None = None
+    ids: dict[str, str] | None = None
+    properties: msgspec.Raw = msgspec.Raw()  # JSON, read where it matters: see store/audiences/
+    context: msgspec.Raw = msgspec.Raw()
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):

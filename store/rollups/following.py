@@ -217,6 +217,22 @@ _EMPTY = (
       order by partner_key, anonymous_id
       limit ?
     )""",
+    """/* rollups.empty_links */
+    delete from subject_links
+    where (app_key, partner_key, id, kind, other_id, other_kind) in (
+      select app_key, partner_key, id, kind, other_id, other_kind
+      from subject_links
+      order by app_key, partner_key, id, kind, other_id, other_kind
+      limit ?
+    )""",
+    """/* rollups.empty_ids */
+    delete from subject_ids
+    where (app_key, partner_key, id, kind) in (
+      select app_key, partner_key, id, kind
+      from subject_ids
+      order by app_key, partner_key, id, kind
+      limit ?
+    )""",
 )
 
 _STANDING = """/* rollups.standing */

@@ -1,0 +1,262 @@
+"""Following the log for attribution, before anything is shipped: every app's events once, whether it has a destination
+or not.
+
+Each app has a cursor of its own with a lease, so that several exporters share the work and one that dies loses none of
+it. What is read is read before a transaction, what is decided is decided within it (exporter/turn.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+
+from attribution.evidence import Evidence, Identity, identity
+from attribution.money import Money
+from attribution.reading import Unreadable, ids_of, read
+from attribution.rules import Rules, resolved
+from exporter import crash, turn
+from exporter.attributed import Attributed
+from exporter.report import Voice
+from exporter.turn import Anew, Done, Earned, Told, Work
+from store import attributing, attribution_rules, log, registry
+from store.attributing import Cursor
+from store.database import Connection, Database
+from store.errors import FootfallError
+from store.event import Event
+from store.ledger import LeaseLost
+from store.registry import App
+from store.subjects import reading as subjects
+
+RUN = 2_000  # events of one transaction
+CLOSED = 500  # installs of one transaction
+FORGOTTEN = 2_000  # touchpoints of one transaction
+LEASE_SECONDS = 60.0
+MOST_KNOWN = 50  # ids of one person
+MARGIN_MS = 24 * 3_600_000
+
+Brought = Callable[[Event], Money | None]  # what an event earned
+Earnings = Callable[[Database, App], Awaitable[Brought]]  # the same of an app, as the registry says
+
+
+async def nothing(_registry: Database, _app: App) -> Brought:
+    """Where nobody says which events earn something, none does."""
+    return lambda _event: None
+
+
+class Stop(Protocol):
+    """What says that the run is to end."""
+
+    def is_set(self) -> bool: ...
+
+
+class Attributing:
+    """One run over the apps that have something new."""
+
+    def __init__(
+        self,
+        registry_db: Database,
+        log_db: Database,
+        ledger_db: Database,
+        run: str,
+        voice: Voice,
+        stop: Stop,
+        earnings: Earnings = nothing,
+    ) -> None:
+        self._registry = registry_db
+        self._log = log_db
+        self._ledger = ledger_db
+        self._run = run
+        self._voice = voice
+        self._stop = stop
+        self._earnings = earnings
+        self._sums = Attributed()
+        self._leased_until = 0.0
+
+    async def follow(self, settled: int, now: int, only: str | None = None) -> Attributed:
+        """Everything up to seq `settled`; of one app, with `only`. Raises StoreUnavailable."""
+        await attributing.take_back(self._ledger)
+        looked = await attributing.looked(self._ledger)
+        heads = await log.heads(self._log, looked if looked <= settled else 0, settled) if looked != settled else {}
+        if looked != settled:
+            await attributing.notice(self._ledger, heads, settled)
+        cursors = [each for each in await attributing.waiting(self._ledger, now) if only in (None, each.app_key)]
+        apps = {app.app_key: app for app in await registry.apps(self._registry, {each.app_key for each in cursors})}
+        for cursor in cursors:
+            if cursor.app_key in apps and not self._stop.is_set():
+                try:
+                    await self._follow(apps[cursor.app_key], settled, now)
+                except LeaseLost as error:
+                    self._voice.note("attribution left to another run", app=cursor.app_key, reason=str(error))
+                except FootfallError:
+                    raise
+                except Exception as error:  # nobody else's installs wait for it, and no delivery does
+                    self._sums.failed += 1
+                    said = f"{type(error).__name__}: {error}"
+                    self._voice.complain("attribution failed", run=self._run, app=cursor.app_key, reason=said)
+        return self._sums
+
+    async def _follow(self, app: App, settled: int, now: int) -> None:
+        self._leased_until = 0.0
+        cursor = await self._lease(app.app_key)
+        if cursor is None:
+            self._sums.taken += 1
+            return
+        self._sums.apps += 1
+        rules = resolved(*attribution_rules.of_app(await attribution_rules.kept(self._registry, app.app_key)))
+        brought = await self._earnings(self._registry, app)
+        up_to = min(cursor.newest_seq, settled)
+        while cursor.seq < up_to and not self._stop.is_set():
+            cursor = await self._read_on(app, cursor, up_to, rules, brought, now)
+            await self._lease(app.app_key)
+        if cursor.seq >= up_to:
+            cursor = await self._close(app, cursor, rules, now)
+            await self._forget(app.app_key, 2 * rules.longest + rules.settle, now)
+        await attributing.release(self._ledger, app.app_key, self._run)
+
+    async def _lease(self, app_key: str) -> Cursor | None:
+        """Hold the cursor for longer than a transaction takes. Raises LeaseLost when it was ours, and is no more."""
+        began = time.monotonic()
+        if self._leased_until - began > LEASE_SECONDS / 2:
+            return None
+        now = await self._ledger.now()
+        cursor = await attributing.lease(self._ledger, app_key, self._run, now, now + round(LEASE_SECONDS * 1_000))
+        if cursor is None and self._leased_until:
+            raise LeaseLost(f"another run attributes the installs of {app_key}")
+        if cursor is not None:
+            self._leased_until = began + LEASE_SECONDS
+        return cursor
+
+    # --- the log
+
+    async def _read_on(self, app: App, cursor: Cursor, up_to: int, rules: Rules, brought: Brought, now: int) -> Cursor:
+        stretch = await attributing.next_events(self._log, app.app_key, cursor.seq, up_to, RUN)
+        read, parked = _read(app, stretch.events)
+        anew = await self._ledger.run(_concerned, app.app_key, [(event, evidence) for event, evidence in read])
+        installs = [(event, evidence.conversion) for event, evidence in read if evidence.conversion]
+        known = await self._known(app, [event for event, _ in installs])
+        more = await self._known_of(app, anew)
+        work = Work(
+            stretch.up_to,
+            rules,
+            [(touchpoint, app.partner_key) for _, evidence in read for touchpoint in evidence.touchpoints],
+            [Told(conversion, app.partner_key, known.get(conversion.seq, ())) for _, conversion in installs],
+            {seq: each._replace(known=more.get(seq, ())) for seq, each in anew.items()},
+            earned=list(_earned(app, read, brought)),
+            parked=parked,
+        )
+        done = await self._take(cursor, work, now)
+        self._sums.events += len(stretch.events)
+        self._sums.touchpoints += len(work.touchpoints)
+        self._sums.parked += len(parked)
+        for seq, reason in parked:
+            self._voice.note("event not attributed", run=self._run, app=app.app_key, seq=seq, reason=reason)
+        return done.cursor
+
+    async def _take(self, cursor: Cursor, work: Work, now: int) -> Done:
+        crash.point("before_attribution")
+        done = await self._ledger.atomic(turn.take, cursor, self._run, work, now)
+        crash.point("after_attribution")
+        sums = self._sums
+        sums.installs += done.installs
+        sums.again += done.again
+        sums.attributed += done.outcomes["attributed"]
+        sums.organic += done.outcomes["organic"]
+        sums.reinstalls += done.outcomes["reinstall"]
+        sums.told_again += done.outcomes["told_again"]
+        return done
+
+    # --- who is who
+
+    async def _known(self, app: App, events: Sequence[Event]) -> dict[int, tuple[Identity, ...]]:
+        """More ids of whoever these events name, as far as the log tells."""
+        return await self._log.run(_known, (app.app_key, app.partner_key), events) if events else {}
+
+    async def _known_of(self, app: App, seqs: Iterable[int]) -> dict[int, tuple[Identity, ...]]:
+        """The same, of installs by their seqs."""
+        wanted = list(seqs)
+        return await self._known(app, await attributing.events_at(self._log, app.app_key, wanted)) if wanted else {}
+
+    # --- what time does
+
+    async def _close(self, app: App, cursor: Cursor, rules: Rules, now: int) -> Cursor:
+        """Look for the last time at installs that no evidence can change any more."""
+        while not self._stop.is_set():
+            closing = await self._ledger.run(attributing.closing, app.app_key, now, CLOSED)
+            if not closing:
+                break
+            known = await self._known_of(app, [each.seq for each in closing])
+            work = Work(cursor.seq, rules, closing={each.seq: known.get(each.seq, ()) for each in closing})
+            cursor = (await self._take(cursor, work, now)).cursor
+            self._sums.closed += len(closing)
+            await self._lease(app.app_key)
+        return cursor
+
+    async def _forget(self, app_key: str, keep: int, now: int) -> None:
+        """Remove touchpoints that no install can count any more, and note when there is something to do again."""
+        n = FORGOTTEN
+        while n == FORGOTTEN and not self._stop.is_set():
+            n = await self._ledger.atomic(_forget, app_key, now - keep)
+            self._sums.forgotten += n
+            await self._lease(app_key)
+        await self._ledger.atomic(attributing.be_due, app_key, keep + MARGIN_MS)
+
+
+def _forget(connection: Connection, app_key: str, before: int) -> int:
+    rows = attributing.oldest_touches(connection, app_key, before, FORGOTTEN)
+    gone = [(seq, part, at, turn.touch_marks(identities)) for seq, part, at, identities in rows]
+    attributing.forget_touches(connection, app_key, gone)
+    return len(gone)
+
+
+def _read(app: App, events: Iterable[Event]) -> tuple[list[tuple[Event, Evidence]], list[tuple[int, str]]]:
+    """What events tell; and those that cannot be read, with why. What was collected for another partner tells
+    nothing."""
+    found, parked = [], []
+    for event in events:
+        if event.partner_key != app.partner_key:
+            continue
+        try:
+            evidence = read(event)
+        except Unreadable as error:
+            parked.append((event.seq, str(error)))
+        except Exception as error:  # whatever one event does, the others go on
+            parked.append((event.seq, f"raised_{type(error).__name__}"))
+        else:
+            found.append((event, evidence))
+    return found, parked
+
+
+def _concerned(connection: Connection, app_key: str, told: Sequence[tuple[Event, Evidence]]) -> dict[int, Anew]:
+    """The open installs of which an event tells something: a touchpoint, or that two ids are the same one's."""
+    by_mark: dict[bytes, list[Event]] = {}
+    for event, evidence in told:
+        if evidence.touchpoints or len(evidence.identities) > 1:
+            for each in evidence.identities:
+                by_mark.setdefault(bytes.fromhex(each.mark), []).append(event)
+    found: dict[int, Anew] = {}
+    since = min((event.received_at for event, _ in told), default=0)
+    for mark, seq, open_until in attributing.open_of(connection, app_key, by_mark, since):
+        for event in by_mark[mark]:
+            known = found.get(seq)
+            if event.received_at <= open_until and (known is None or event.seq > known.seq):
+                found[seq] = Anew(event.seq, event.received_at)
+    return found
+
+
+def _known(
+    connection: Connection, listing: tuple[str, str], events: Sequence[Event]
+) -> dict[int, tuple[Identity, ...]]:
+    found = {}
+    for event in events:
+        own = ids_of(event)
+        more = {each for kind, text in own for each in subjects.read_ids(connection, listing, kind, text)}
+        found[event.seq] = tuple(identity(*each) for each in sorted(more - set(own))[:MOST_KNOWN])
+    return found
+
+
+def _earned(app: App, told: Iterable[tuple[Event, Evidence]], brought: Brought) -> Iterable[Earned]:
+    for event, evidence in told:
+        money = brought(event)
+        if money is not None:
+            yield Earned(evidence.identities, app.partner_key, event.occurred_at, money)

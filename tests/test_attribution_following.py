@@ -1,0 +1,475 @@
+"""The exporter follows the log for attribution: what it keeps, decides, decides anew and forgets, on both engines."""
+
+import asyncio
+import itertools
+import signal
+import subprocess
+import sys
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, Details, Installation, Silence, an_event
+
+from attribution import decision
+from attribution.decision import WHOLE, Decision
+from attribution.models import NAMES
+from attribution.money import Money, money
+from exporter.attributed import Attributed
+from exporter.attributing import Attributing, Brought, Earnings, nothing
+from store import attribution, attribution_rules, log
+from store.attribution import Install, Listing, Wanted
+from store.attribution_rules import Change
+from store.database import Database, open_reader, open_writer
+from store.event import PARTNER, Event
+from store.registry import App
+from store.rollups.following import catch_up
+
+HOUR, DAY = 3_600_000, 86_400_000
+OWNERS = Listing(OWNER, "owner")
+LATER = NOON + 10 * DAY
+SPRING, AUTUMN = {"utm_source": "mail", "utm_campaign": "spring"}, {"utm_source": "mail", "utm_campaign": "autumn"}
+
+
+def view(query: dict[str, str], at: int = NOON - DAY, **fields: Any) -> Event:
+    told = {"occurred_at": at, "received_at": fields.pop("received_at", max(at, NOON - DAY))} | fields
+    return an_event(details=Details(url="https://market.example/", query=query), **told)
+
+
+def installed(at: int = NOON, **fields: Any) -> Event:
+    return an_event("install", source="server", occurred_at=at, received_at=fields.pop("received_at", at), **fields)
+
+
+def opened(at: int = NOON, **fields: Any) -> Event:
+    told = {"source": PARTNER, "occurred_at": at, "received_at": at, "anonymous_id": "p1"} | fields
+    return an_event("Application Installed", **told)
+
+
+async def paid(_registry: Database, _app: App) -> Brought:
+    """What an order says that it brought."""
+
+    def brought(event: Event) -> Money | None:
+        told = (event.details.properties if event.details else None) or {}
+        return money(Decimal(str(told["revenue"])), told["currency"]) if event.name == "Order Completed" else None
+
+    return brought
+
+
+def follow(
+    installation: Installation, now: int = NOON + HOUR, run: str = "run", earnings: Earnings = nothing
+) -> Attributed:
+    async def once() -> Attributed:
+        where = installation.where
+        async with (
+            await open_reader(where, "registry") as registry_db,
+            await open_reader(where, "log") as log_db,
+            await open_writer(where, "ledger") as ledger_db,
+            await open_writer(where, "log") as log_writer,
+        ):
+            await catch_up(registry_db, log_db, log_writer, now)
+            following = Attributing(registry_db, log_db, ledger_db, run, Silence(), asyncio.Event(), earnings)
+            return await following.follow(await log.settled(log_db), now)
+
+    return asyncio.run(once())
+
+
+def ask(installation: Installation, question: Any, *values: Any) -> Any:
+    async def once() -> Any:
+        async with await open_reader(installation.where, "ledger") as db:
+            return await question(db, *values)
+
+    return asyncio.run(once())
+
+
+def installs(installation: Installation, of: Listing = OWNERS, **wanted: Any) -> list[Install]:
+    found: list[Install] = ask(installation, attribution.installs, of, Wanted(**wanted))
+    return found
+
+
+def decided(installation: Installation, seq: int) -> list[Decision]:
+    """Every decision of an install, the newest first."""
+    return [decision.decode(made.document) for made in ask(installation, attribution.history, OWNER, seq)]
+
+
+def set_rules(installation: Installation, app: str = OWNER, campaign: str = "", **change: Any) -> None:
+    async def once() -> None:
+        async with await open_writer(installation.where, "registry") as db:
+            await attribution_rules.set_rules(db, NOON, app, campaign, Change(**change))
+
+    asyncio.run(once())
+
+
+def check_sums(installation: Installation) -> None:
+    """Every sum against the installs that it is of."""
+    rows = installation.ledger("select seq, partner_key, outcome, converted_at, version from conversions")
+    counted = Counter((partner, at // DAY, outcome) for _, partner, outcome, at, _ in rows)
+    kept = installation.ledger("select partner_key, day, outcome, n from attribution_days where n <> 0")
+    assert {row[:3]: row[3] for row in kept} == counted
+    new = Counter((partner, at // DAY) for _, partner, outcome, at, _ in rows if outcome in ("attributed", "organic"))
+    organic = Counter((partner, at // DAY) for _, partner, outcome, at, _ in rows if outcome == "organic")
+    given_out = installation.ledger("select partner_key, model, day, campaign_key, credit from attribution_sums")
+    for model in NAMES:
+        given, nobodys = Counter[Any](), Counter[Any]()
+        for partner, name, day, campaign, credit in given_out:
+            if name == model:
+                given[partner, day] += credit
+                nobodys[partner, day] += credit if campaign == "" else 0
+        assert +given == Counter({place: n * WHOLE for place, n in new.items()}), model
+        assert +nobodys == Counter({place: n * WHOLE for place, n in organic.items()}), model
+    earned = Counter[Any]()
+    for day, currency, amount in installation.ledger("select day, currency, amount from conversion_revenue"):
+        earned[day, currency] += amount
+    for model in NAMES:
+        shared = Counter[Any]()
+        told = "select day, currency, amount from attribution_revenue where model = ?"
+        for day, currency, amount in installation.ledger(told, model):
+            shared[day, currency] += amount
+        assert {place: n for place, n in shared.items() if n} == {place: n for place, n in earned.items() if n}, model
+    versions = installation.ledger("select seq, count(*), max(version) from decisions group by seq")
+    assert {seq: (n, newest) for seq, n, newest in versions} == {seq: (v, v) for seq, _, _, _, v in rows}
+
+
+def test_an_install_is_attributed_and_explained(installation: Installation) -> None:
+    installation.collect(view(SPRING, NOON - 2 * DAY), view(AUTUMN), installed(user_id=ACCOUNT))
+    sums = follow(installation)
+    assert (sums.apps, sums.events, sums.touchpoints, sums.installs, sums.attributed) == (1, 3, 2, 1, 1)
+    (install,) = installs(installation)
+    assert (install.outcome, install.reason, install.campaign_key) == ("attributed", "visitor", "mail/autumn")
+    assert (install.told_by, install.version, install.open) == ("marketplace", 1, True)
+    (made,) = decided(installation, install.seq)
+    assert made.winner is not None
+    assert made.winner.seq == 2
+    assert [(each.touchpoint.campaign.key, each.reason) for each in made.influencers] == [("mail/spring", "older")]
+    shares = ask(installation, attribution.shares, OWNERS, 0, 30_000)
+    assert {(each.model, each.campaign_key): each.credit for each in shares if each.model in ("linear", "decided")} == {
+        ("decided", "mail/autumn"): WHOLE,
+        ("linear", "mail/autumn"): WHOLE // 2,
+        ("linear", "mail/spring"): WHOLE // 2,
+    }
+    check_sums(installation)
+    assert ask(installation, attribution.installs, Listing(OWNER, "stranger"), Wanted()) == []
+
+
+def test_a_second_run_finds_nothing_to_do_and_changes_nothing(installation: Installation) -> None:
+    installation.collect(view(SPRING), installed())
+    follow(installation)
+    before = installation.ledger("select * from decisions")
+    again = follow(installation)
+    assert (again.apps, again.events, again.again) == (0, 0, 0)
+    assert installation.ledger("select * from decisions") == before
+
+
+def test_apps_without_a_destination_are_followed_and_of_each_only_its_own(installation: Installation) -> None:
+    (other,) = installation.add_apps(1, with_keys=False)
+    installation.collect(view(SPRING))
+    installation.collect(installed(), app=other)
+    installation.collect(installed(), app=STRANGER)
+    sums = follow(installation)
+    assert (sums.apps, sums.installs, sums.organic) == (3, 2, 2)
+
+
+def test_a_run_of_the_exporter_attributes_and_tells_of_it(installation: Installation) -> None:
+    installation.collect(view(SPRING), installed())
+    report = installation.export()
+    assert report.attribution is not None
+    assert (report.attribution.installs, report.attribution.attributed) == (1, 1)
+    assert "1 installs: 1 attributed, 0 organic" in report.summary()
+
+
+def test_late_evidence_decides_anew_and_both_decisions_are_kept(installation: Installation) -> None:
+    installation.collect(installed(), installed(NOON, anonymous_id="b" * 40))
+    follow(installation)
+    assert [each.outcome for each in installs(installation)] == ["organic", "organic"]
+    late = NOON + 72 * HOUR
+    installation.collect(view(SPRING, received_at=late))
+    sums = follow(installation, late)
+    assert (sums.again, sums.attributed, sums.organic) == (1, 1, -1)
+    made = ask(installation, attribution.history, OWNER, 1)
+    assert [(each.version, each.cause, each.cause_seq) for each in made] == [(2, "evidence", 3), (1, "install", 1)]
+    assert [each.outcome for each in decided(installation, 1)] == ["attributed", "organic"]
+    assert [each.ordinal for each in ask(installation, attribution.made_after, OWNER, 1, 9)] == [2, 3]
+    assert ask(installation, attribution.last_made, OWNER) == 3
+    check_sums(installation)
+
+
+def test_what_comes_later_than_that_changes_nothing_and_the_install_is_closed(installation: Installation) -> None:
+    installation.collect(installed())
+    installation.collect(view(SPRING, received_at=NOON + 72 * HOUR + 1))
+    sums = follow(installation, LATER)
+    assert (sums.closed, sums.again) == (1, 0)
+    (install,) = installs(installation)
+    assert (install.outcome, install.open, install.version) == ("organic", False, 1)
+    installation.collect(view(SPRING, received_at=LATER))
+    follow(installation, LATER)
+    assert [each.outcome for each in installs(installation)] == ["organic"]
+
+
+def test_time_alone_closes_an_install(installation: Installation) -> None:
+    installation.collect(installed())
+    assert follow(installation, NOON + HOUR).closed == 0
+    assert follow(installation, NOON + 71 * HOUR).apps == 0
+    assert follow(installation, NOON + 73 * HOUR).closed == 1
+
+
+def test_marketplace_and_partner_tell_of_one_install_and_a_device_is_known_for_ever(installation: Installation) -> None:
+    ids = Details(ids={"idfa": "AB-1"})
+    installation.collect(
+        view(SPRING, partner_anonymous_id="p1"),
+        installed(partner_anonymous_id="p1"),
+        opened(NOON + HOUR, partner_anonymous_id="p1", details=ids),
+    )
+    follow(installation)
+    installation.collect(opened(NOON + 400 * DAY, anonymous_id="p2", partner_anonymous_id="p2", details=ids))
+    follow(installation, NOON + 400 * DAY)
+    found = {each.seq: (each.outcome, each.reason) for each in installs(installation)}
+    assert found == {
+        2: ("attributed", "visitor"),
+        3: ("told_again", "known_device"),
+        4: ("reinstall", "known_device"),
+    }
+    check_sums(installation)
+
+
+def test_ids_of_who_told_again_are_evidence_for_the_install(installation: Installation) -> None:
+    claim = {"provider": "Apple", "source": "iAd", "id": "4", "click_date": "2026-02-15T12:00Z"}
+    installation.collect(installed(partner_anonymous_id="p1"))
+    follow(installation)
+    ids = {"idfa": "AB-1"}
+    installation.collect(opened(NOON + HOUR, partner_anonymous_id="p1", details=Details(ids=ids)))
+    told = an_event(
+        "Opened",
+        source=PARTNER,
+        anonymous_id="p9",
+        received_at=NOON + 2 * HOUR,
+        occurred_at=NOON + 2 * HOUR,
+        details=Details(ids=ids, campaign=claim),
+    )
+    installation.collect(told)
+    follow(installation)
+    found = {each.seq: (each.outcome, each.reason, each.campaign_key) for each in installs(installation)}
+    assert found == {1: ("attributed", "claim", "iad/4"), 2: ("told_again", "known_device", "")}
+    check_sums(installation)
+
+
+def test_rules_are_the_campaigns_then_the_apps_then_the_marketplaces(installation: Installation) -> None:
+    set_rules(installation, app="", click=HOUR, settle=2 * HOUR)
+    set_rules(installation, click=2 * DAY)
+    set_rules(installation, campaign="mail/autumn", click=0)
+    installation.collect(view(AUTUMN, NOON - 60_000), view(SPRING, NOON - DAY), installed())
+    follow(installation)
+    (made,) = decided(installation, 3)
+    assert made.campaign_key == "mail/spring"
+    assert (made.match and made.match.set_by, made.rules.settle) == ("app", 2 * HOUR)
+    assert [(each.reason, each.match.set_by) for each in made.influencers] == [("outside_window", "campaign")]
+    set_rules(installation, unset=("click",))
+    installation.collect(view(SPRING, NOON - DAY, anonymous_id="b" * 40), installed(anonymous_id="b" * 40))
+    follow(installation)
+    assert [each.outcome for each in decided(installation, 5)] == ["organic"]
+
+
+def test_an_event_that_cannot_be_read_is_set_aside_and_the_others_go_on(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.collect(view({"utm_source": "boom"}), view(SPRING), installed())
+    from attribution import campaigns
+
+    plain = campaigns.from_parts
+
+    def bad(parts: Any) -> Any:
+        if parts.get("utm_source") == "boom":
+            raise ZeroDivisionError
+        return plain(parts)
+
+    monkeypatch.setattr(campaigns, "from_parts", bad)
+    sums = follow(installation)
+    assert (sums.parked, sums.attributed) == (1, 1)
+    parked = ask(installation, attribution.parked, OWNER)
+    assert [(each.seq, each.reason) for each in parked] == [(1, "raised_ZeroDivisionError")]
+
+
+def test_what_may_not_be_passed_on_and_what_was_another_partners_counts_nowhere(installation: Installation) -> None:
+    installation.collect(
+        view(SPRING, suppressed="gpc"),
+        installed(suppressed="consent"),
+        view(SPRING, partner_key="someone"),
+        installed(partner_key="someone"),
+        installed(),
+    )
+    follow(installation)
+    assert [(each.seq, each.outcome) for each in installs(installation)] == [(5, "organic")]
+
+
+def test_touchpoints_go_when_no_install_can_count_them(installation: Installation) -> None:
+    installation.collect(view(SPRING), view(AUTUMN), installed())
+    follow(installation)
+    assert installation.ledger("select count(*) from touchpoints") == [(2,)]
+    sums = follow(installation, NOON + 70 * DAY)
+    assert (sums.forgotten, sums.closed) == (2, 1)
+    assert installation.ledger("select * from touchpoints") == []
+    assert installation.ledger("select * from touchpoint_identities") == []
+    assert installation.ledger("select due_at from attribution_cursors") == [(0,)]
+
+
+def test_an_install_is_listed_by_time_outcome_and_campaign_page_by_page(installation: Installation) -> None:
+    people = [f"{n:040x}" for n in range(1, 7)]
+    installation.collect(*[view(SPRING, anonymous_id=who) for who in people[:3]])
+    installation.collect(*[installed(NOON + n, anonymous_id=who) for n, who in enumerate(people)])
+    follow(installation)
+    newest = installs(installation)
+    assert [each.seq for each in newest] == [9, 8, 7, 6, 5, 4]
+    first = ask(installation, attribution.installs, OWNERS, Wanted(), (1 << 60, 0), 2)
+    rest = ask(installation, attribution.installs, OWNERS, Wanted(), (first[-1].converted_at, first[-1].seq), 9)
+    assert [*first, *rest] == newest
+    assert [each.seq for each in installs(installation, outcome="organic")] == [9, 8, 7]
+    assert [each.seq for each in installs(installation, campaign_key="mail/spring")] == [6, 5, 4]
+    assert installs(installation, campaign_key="mail/spring", outcome="organic") == []
+    assert [each.seq for each in installs(installation, since=NOON + 1, until=NOON + 3)] == [6, 5]
+    assert ask(installation, attribution.install, OWNERS, 9) == newest[0]
+    assert ask(installation, attribution.install, OWNERS, 1) is None
+    assert ask(installation, attribution.outcomes, OWNERS, 0, 30_000) == {"attributed": 3, "organic": 3}
+
+
+def test_an_install_of_nobody_who_can_be_known_again_is_an_install(installation: Installation) -> None:
+    installation.collect(installed(anonymous_id="0" * 40), installed(anonymous_id="0" * 40))
+    assert follow(installation).organic == 2
+    check_sums(installation)
+
+
+def order(revenue: Any, at: int, currency: str = "EUR", **fields: Any) -> Event:
+    details = Details(properties={"revenue": revenue, "currency": currency})
+    told = {"source": PARTNER, "occurred_at": at, "received_at": at, "anonymous_id": "p1"} | fields
+    return an_event("Order Completed", details=details, **told)
+
+
+def earned(installation: Installation, model: str) -> dict[tuple[str, str], int]:
+    found = ask(installation, attribution.earned, OWNERS, 0, 30_000)
+    return {(each.campaign_key, each.currency): each.amount for each in found if each.model == model}
+
+
+def test_what_is_earned_after_an_install_is_shared_as_its_credit_is_and_goes_along(installation: Installation) -> None:
+    known = {"partner_anonymous_id": "p1"}
+    installation.collect(
+        view(SPRING, NOON - 2 * DAY, **known),
+        installed(**known),
+        order("10.01", NOON - 1),
+        order("10.01", NOON + 1),
+        order(5, NOON + 2),
+        order("-0.01", NOON + 3),
+        order(700, NOON + 4, "JPY"),
+        order(1, NOON + 5, anonymous_id="someone"),
+    )
+    follow(installation, earnings=paid)
+    assert earned(installation, "linear") == {("mail/spring", "EUR"): 1_500, ("mail/spring", "JPY"): 700}
+    check_sums(installation)
+    installation.collect(view(AUTUMN, NOON - DAY, received_at=NOON + DAY, **known))
+    follow(installation, NOON + DAY, earnings=paid)
+    assert earned(installation, "decided") == {("mail/autumn", "EUR"): 1_500, ("mail/autumn", "JPY"): 700}
+    assert earned(installation, "linear") == {
+        ("mail/autumn", "EUR"): 750,
+        ("mail/autumn", "JPY"): 350,
+        ("mail/spring", "EUR"): 750,
+        ("mail/spring", "JPY"): 350,
+    }
+    check_sums(installation)
+
+
+def test_what_was_earned_after_a_reinstall_goes_to_the_install_when_that_is_told_late(
+    installation: Installation,
+) -> None:
+    installation.collect(
+        view(SPRING, NOON - 10 * DAY, partner_anonymous_id="p1"),
+        opened(partner_anonymous_id="p1"),
+        order(3, NOON + 1),
+    )
+    follow(installation, earnings=paid)
+    installation.collect(
+        installed(NOON - 9 * DAY, partner_anonymous_id="p1", received_at=NOON + DAY),
+    )
+    follow(installation, NOON + DAY, earnings=paid)
+    assert {each.seq: each.outcome for each in installs(installation)} == {2: "reinstall", 4: "attributed"}
+    assert installation.ledger("select seq, amount from conversion_revenue where amount <> 0") == [(4, 300)]
+    assert earned(installation, "last") == {("mail/spring", "EUR"): 300}
+    check_sums(installation)
+
+
+def test_a_lease_of_another_run_is_left_alone(installation: Installation) -> None:
+    if installation.where == installation.data_dir:
+        pytest.skip("where the ledger is held alone, whoever has a lease is dead")
+    installation.collect(installed())
+    follow(installation)
+    installation.collect(installed(anonymous_id="b" * 40))
+    installation.ledger("update attribution_cursors set lease_owner = 'other', lease_until = 9000000000000000")
+    sums = follow(installation)
+    assert (sums.taken, sums.installs) == (1, 0)
+    installation.ledger("update attribution_cursors set lease_until = 0")
+    assert follow(installation).installs == 1
+
+
+# --- killed
+
+
+@pytest.mark.only("sqlite", "the transaction is the engine's; that it is one is seen on either")
+@pytest.mark.parametrize("point", ["before_attribution", "after_attribution"])
+def test_a_run_that_is_killed_loses_nothing_and_counts_nothing_twice(installation: Installation, point: str) -> None:
+    people = [f"{n:040x}" for n in range(1, 41)]
+    for who in people:
+        installation.collect(*[view(SPRING, anonymous_id=who)] * 99, installed(anonymous_id=who))
+    command = [sys.executable, "-m", "footfall", "export"]
+    for _ in range(2):  # two transactions' worth of events
+        died = subprocess.run(
+            command,
+            env=installation.environment | {"FOOTFALL_TEST": "1", "FOOTFALL_TEST_CRASH_AT": point},
+            capture_output=True,
+            check=False,
+        )
+        assert died.returncode == -signal.SIGKILL
+        check_sums(installation)
+    follow(installation)
+    assert [(each.outcome, each.version) for each in installs(installation)] == [("attributed", 1)] * 40
+    assert installation.ledger("select count(*) from touchpoints") == [(40 * 99,)]
+    check_sums(installation)
+
+
+# --- whatever the order
+
+WHO = ["a" * 40, "b" * 40, "c" * 40]
+
+
+def told(n: int) -> list[Event]:
+    """A small story of three people, whose events may come in any order."""
+    return [
+        view(SPRING, NOON - 2 * DAY, anonymous_id=WHO[0]),
+        view(AUTUMN, NOON - DAY, anonymous_id=WHO[0], partner_anonymous_id="p1"),
+        installed(NOON, anonymous_id=WHO[0], user_id=ACCOUNT),
+        opened(NOON + HOUR, partner_anonymous_id="p1", details=Details(ids={"idfa": "d1"})),
+        installed(NOON + 2 * DAY, anonymous_id=WHO[1], user_id=ACCOUNT),
+        opened(NOON - HOUR, anonymous_id="p2", partner_anonymous_id="p2", details=Details(ids={"idfa": "d2"})),
+        view({"gclid": "x"}, NOON - 3 * DAY, anonymous_id=WHO[2], partner_anonymous_id="p2"),
+    ][:n]
+
+
+@pytest.mark.parametrize("order", list(itertools.islice(itertools.permutations(range(7)), 0, 5040, 630)), ids=str)
+def test_in_whichever_order_evidence_comes_the_decisions_are_the_same(
+    installation: Installation, order: tuple[int, ...]
+) -> None:
+    events = told(7)
+    received = NOON + DAY
+    for place in order:
+        event = events[place]
+        installation.collect(an_event(event.name, event.details, **_fields(event) | {"received_at": received}))
+        follow(installation, received)
+        check_sums(installation)
+    seqs = {place: seq for seq, place in enumerate(order, 1)}
+    found = {each.seq: (each.outcome, each.campaign_key) for each in installs(installation)}
+    assert {place: found[seqs[place]] for place in (2, 3, 4, 5)} == {
+        2: ("attributed", "mail/autumn"),
+        3: ("told_again", ""),
+        4: ("reinstall", ""),
+        5: ("attributed", "google"),
+    }
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    names = ("source", "occurred_at", "anonymous_id", "user_id", "partner_anonymous_id")
+    return {name: getattr(event, name) for name in names}
