@@ -154,6 +154,7 @@ class Collector:
             read("/apps", Apps(callers)),
             read("/apps/{app_key}/events", Events(callers, portal.readers)),
             read("/apps/{app_key}/numbers/{page}", numbers),
+            read("/apps/{app_key}/audiences", PageNumbers(callers, portal, "audiences")),
             read("/partners/{partner_key}/numbers/{page}", numbers),
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),

@@ -208,7 +208,35 @@ class Goods:
             ]
             done = await log.commit(db, entries, Counter())
             assert not done.unstorable
+        await self.engage()
+        async with await open_reader(self.settings.where, "log") as db:
             self.start = await db.value("select max(seq) from events")
+
+    async def engage(self) -> None:
+        """What the partner's Segment Engage said of its users in three weeks: audiences, and a computed trait."""
+        rows = []
+        for number in range(36):
+            at = self.now - 20 * DAY_MS + number * 13 * HOUR_MS
+            rows.append(self.computed(number, at, "audience", "power_users", True))
+            if number % 3 == 0:
+                rows.append(self.computed(number, at + 5 * DAY_MS // 2, "audience", "trial_ending", True))
+            if number % 4 == 0:
+                rows.append(self.computed(number, at + 3 * DAY_MS, "audience", "power_users", False))
+            plan = ("free", "free", "team", "enterprise")[number % 4]
+            rows.append(self.computed(number, at + HOUR_MS, "trait", "plan", plan))
+        async with await open_writer(self.settings.where, "log") as db:
+            rows = [row for row in sorted(rows, key=lambda row: row[5]) if row[5] <= self.now]
+            done = await log.commit(db, [Entry("segment", row[6], [row], [], []) for row in rows], Counter())
+            assert not done.unstorable
+
+    def computed(self, number: int, at: int, kind: str, name: str, value: object) -> Any:
+        """A row of what Engage says of one of its users, whom the listing knows by the partner's own id."""
+        context = {"personas": {"computation_class": kind, "computation_key": name, "namespace": "spa_acme"}}
+        ids = {"idfa": str(uuid.uuid5(uuid.NAMESPACE_OID, f"device {number}"))} if number % 6 == 0 else None
+        details = Details(door="segment", properties={name: value}, context=context, ids=ids)
+        row = list(self.row("", at, number, details, source="partner", user_id=f"acme-{number + 1}"))
+        row[2], row[8], row[10] = "identify", f"crm-{4_000 + number}", f"crm-{4_000 + number}"
+        return tuple(row)
 
     async def count(self) -> None:
         """As `footfall serve` does, so that nobody has to wait until it has."""

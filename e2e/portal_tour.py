@@ -72,6 +72,7 @@ LOOKS = {
     "clicks": "Tabs and calls to action that were clicked.",
     "journeys": "Journeys: which step followed which.",
     "visitors": "Visitors who did something of late, and the search for one by any id.",
+    "audiences": "Audiences of Segment Engage: how large each is, and who came and went.",
 }
 
 
@@ -128,6 +129,14 @@ STOPS = [
     ),
     Stop(f"{APP}/journeys", "journeys-back", "Which steps came before an install.", "back=install"),
     Stop(f"{APP}/visitors", "visitor", "One visitor's journey.", "visitor={visitor}", states=("full",)),
+    Stop(f"{APP}/audiences", "audience", "One audience's history.", "audience=power_users", states=("full",)),
+    Stop(
+        f"{APP}/funnel",
+        "funnel-audience",
+        "The funnel of those who are in an audience.",
+        "f=audience:power_users",
+        states=("full",),
+    ),
     Stop(f"{APP}/visitors", "visitor-nobody", "An id that no visitor has.", "q=nobody"),
     Stop(
         f"{APP}/details",

@@ -25,6 +25,7 @@ from store.errors import StoreUnavailable
 from store.rollups import following
 from store.rollups.forgetting import Place, forget_events, forget_visitors
 from store.settings import Settings
+from store.subjects import forgetting as subjects
 
 LOCK = "removal.lock"
 WAIT_SECONDS = 0.05
@@ -99,6 +100,8 @@ async def remove_old(data_dir: Path, writer: Database, old: Ages, breathe: Calla
     known: Place | None = ("", "")
     while known is not None:
         known = await writer.atomic(forget_visitors, known, STEP_ROWS)
+        await breathe()
+    while await writer.atomic(subjects.forget, STEP_ROWS):
         await breathe()
     async for _ in _steps(data_dir, writer, breathe, _give_back):
         pass

@@ -139,6 +139,19 @@ def full(installation: Installation) -> Installation:
     run(rebuild(installation.data_dir, "test", 30, True, lambda *_: None))
     run(add_token(installation.data_dir))
     run(add_somebody(installation.data_dir))
+    here(installation, "log", f"insert into audiences values ('{OWNER}', 'owner', 'audience', 'vips', 1, 2)")
+    here(
+        installation, "log", f"insert into audience_marks values ('{OWNER}', 'owner', 'vips', 'u', 'user', 1, 2, 1, 1)"
+    )
+    here(
+        installation,
+        "log",
+        f"insert into audience_members values ('{OWNER}', 'owner', 'vips', 'u', 'user', 1, 2, 3, 4)",
+    )
+    here(installation, "log", f"insert into audience_slots values ('{OWNER}', 'owner', 'vips', 1, 2, 3)")
+    here(
+        installation, "log", f"insert into audience_traits values ('{OWNER}', 'owner', 'plan', 'u', 'user', 'x', 1, 2)"
+    )
     installation.ledger("update cursors set lease_owner = 'a dead run', lease_until = 9000000000000000000")
     for statement in ATTRIBUTED:
         installation.ledger(statement)

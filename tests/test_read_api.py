@@ -39,6 +39,7 @@ ROUTES = (
     "/api/v1/apps",
     "/api/v1/apps/{app_key}/events",
     "/api/v1/apps/{app_key}/numbers/{page}",
+    "/api/v1/apps/{app_key}/audiences",
     "/api/v1/partners/{partner_key}/numbers/{page}",
 )
 
@@ -232,6 +233,20 @@ def test_every_page_can_be_read(program: Program, path: str, page: str) -> None:
     program.installation.views(1)
     found = program.read(f"{path}/numbers/{page}", program.token())
     assert (found["page"], found["apps"]) == (page, [OWNER])
+
+
+def test_audiences_have_a_path_of_their_own(program: Program) -> None:
+    said = {"source": "partner", "type": "identify", "user_id": "u1"}
+    context = {"personas": {"computation_class": "audience", "computation_key": "vips"}}
+    details = Details(properties={"vips": True}, context=context)
+    program.installation.collect(an_event("", details=details, **said))
+    token = program.token()
+    found = program.until(f"/apps/{OWNER}/audiences?{FEBRUARY}", token, lambda told: bool(told["tables"]["audiences"]))
+    (row,) = found["tables"]["audiences"]
+    assert (found["page"], row["audience"], row["members"], row["entered"]) == ("audiences", "vips", 1, 1)
+    history = program.read(f"/apps/{OWNER}/audiences?{FEBRUARY}&audience=vips", token)["tables"]["history"]
+    assert [(each["what"], each["kind"], each["id"]) for each in history] == [("entered", "user", "u1")]
+    assert program.ask(f"/apps/{OWNER}/audiences?audience=unheard", token).status_code == 404
 
 
 @pytest.mark.parametrize(

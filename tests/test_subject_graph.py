@@ -104,7 +104,7 @@ def test_an_id_is_the_same_whichever_column_it_came_in() -> None:
     assert node("partner", "ab" * 20) == node("anonymous", "ab" * 20) == Id("anonymous", "ab" * 20)
     assert node("anonymous", "their-own") == Id("partner", "their-own")
     assert node("idfa", "A6334005-9019") == Id("idfa", "a6334005-9019")
-    assert list(links({"user": "1", "SGID": "2", "previous": "3"})) == [Id("link user", "1"), Id("SGID", "2")]
+    assert list(links({"user": "1", "SGID": "2", "previous_id": "3"})) == [Id("link user", "1"), Id("SGID", "2")]
 
 
 named_ids = some.builds(Id, some.sampled_from(KINDS), some.sampled_from("12345"))

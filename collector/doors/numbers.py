@@ -26,14 +26,16 @@ LONGEST = 200  # of a parameter of a page's own
 
 
 class PageNumbers:
-    """GET /api/v1/apps/{app_key}/numbers/{page} and GET /api/v1/partners/{partner_key}/numbers/{page}"""
+    """GET /api/v1/apps/{app_key}/numbers/{page} and GET /api/v1/partners/{partner_key}/numbers/{page}; with the name of
+    a page, that one's own path."""
 
-    def __init__(self, callers: Callers, portal: Portal) -> None:
+    def __init__(self, callers: Callers, portal: Portal, name: str = "") -> None:
         self._callers = callers
         self._portal = portal
+        self._name = name
 
     async def __call__(self, question: Question) -> Any:
-        page = NUMBERS.get(question.path["page"])
+        page = NUMBERS.get(self._name or question.path["page"])
         if page is None:
             raise Refused("unknown_page", f"the pages of numbers are {', '.join(NUMBERS)}")
         app_keys = await self._app_keys(question)

@@ -21,7 +21,7 @@ from collector.portal import (
     tokens,
 )
 from collector.portal.frame import Page
-from collector.portal.numbers import clicks, funnel, journeys, overview, sources, visitors
+from collector.portal.numbers import audiences, clicks, funnel, journeys, overview, sources, visitors
 from collector.portal.numbers.page import Numbers, NumbersPage
 
 PAGES: list[Page] = [
@@ -34,6 +34,7 @@ PAGES: list[Page] = [
     *clicks.PAGES,
     *journeys.PAGES,
     *visitors.PAGES,
+    *audiences.PAGES,
     *details.PAGES,
     *destination.PAGES,
     *live.PAGES,

@@ -51,6 +51,18 @@ FACETS = {
     "hosting": "Hosting",
     "query": "Parameter",
     "linked": "Partner anonymous id",
+    "audience": "Audience",
+}
+IDS = {
+    "anonymous": "anonymous id",
+    "account": "user id",
+    "user": "your user id",
+    "partner": "your own id",
+    "idfa": "IDFA",
+    "idfv": "IDFV",
+    "adid": "Android advertising id",
+    "android_id": "Android id",
+    "device": "device id",
 }
 FATES = {
     "accepted": "Accepted by Segment",
@@ -148,6 +160,11 @@ def what(event: Event) -> str:
     return details.label or details.title or details.target or details.url or ""
 
 
+def id_kind(kind: str) -> str:
+    """What kind of id it is; of a link, its own name."""
+    return IDS.get(kind, kind.removeprefix("link "))
+
+
 def share(part: int, whole: int) -> str:
     """As a percentage; never 0 % for something nor 100 % for less than all."""
     if not whole:
@@ -168,6 +185,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "short": short,
     "called": called,
     "kind": kind,
+    "id_kind": id_kind,
     "reason": reason,
     "share": share,
     "sentence": sentence,

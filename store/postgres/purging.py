@@ -29,6 +29,7 @@ from store.postgres.partitions import LOCK_MS, PAUSE_SECONDS, Partition
 from store.removal import DAY_MS, Ages, Removed, Share, Span
 from store.rollups import following
 from store.rollups.forgetting import Place, forget_events, forget_visitors
+from store.subjects import forgetting as subjects
 
 LOCK = 0x466F_6F74_7075_7267  # an advisory lock: "Footpurg"
 GRACE_MS = 2 * DAY_MS
@@ -68,6 +69,8 @@ async def purge(server: Server, old: Ages, patience: float) -> Removed:
         known: Place | None = ("", "")
         while known is not None:
             known = await db.atomic(forget_visitors, known, STEP_ROWS)
+        while await db.atomic(subjects.forget, STEP_ROWS):
+            pass
         return removed
 
 

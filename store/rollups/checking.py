@@ -8,6 +8,7 @@ how many they are is compared, not who.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from store.rollups.following import RUN, next_events, standing
 from store.rollups.sets import NOBODY, stored, union
 
 WINDOW_SLOTS = 7 * SLOTS_A_DAY  # that are compared at once
+ROWS = 1_000  # of what is beside the rollups, that are read at once
 OF_JOURNEYS = frozenset({NEXT, BEFORE, TIME})  # what began before what was removed cannot be known
 
 Told = dict[tuple[int, str], tuple[int, bytes]]  # by a slot or day and a value: the events, and the stored set
@@ -64,6 +66,10 @@ async def check(where: Where, scratch: Path, now: int, tell: Callable[[int, int]
                 differences.append(difference)
                 if len(differences) == most:
                     return Checked(events, up_to, differences)
+            if known_from is None:
+                differences += [each async for each in _compared_beside(there, again, listing)]
+                if len(differences) >= most:
+                    return Checked(events, up_to, differences[:most])
         return Checked(events, up_to, differences)
 
 
@@ -108,6 +114,27 @@ async def _compared(
                 yield found
 
 
+async def _compared_beside(there: Database, again: Database, listing: Listing) -> AsyncIterator[Difference]:
+    """Subjects and audiences, which are kept with the rollups."""
+    for what, sql in _BESIDE.items():
+        said, true = await _sum(there, sql, listing), await _sum(again, sql, listing)
+        if said != true:
+            yield Difference(listing[0], what, None, said, true)
+
+
+async def _sum(db: Database, sql: str, listing: Listing) -> str:
+    """How many rows, and a sum of all of them whatever their order."""
+    n, total, last = 0, 0, ("", "", "", "", 0)
+    while rows := await db.all(sql, (*listing, *last, ROWS)):
+        for row in rows:
+            n += 1
+            total ^= int.from_bytes(
+                hashlib.blake2b(repr(tuple(row)).encode("utf-8", "replace"), digest_size=8).digest()
+            )
+        last = rows[-1][:5]
+    return f"{n} of sum {total:016x}"
+
+
 def _reach(connection: Connection, place: tuple[str, str, str]) -> tuple[int, int]:
     """The first slot and the last; without any, what changes no other's."""
     first, last = connection.execute(_REACH, place).fetchone()
@@ -146,6 +173,40 @@ def _differences(
 def _words(told: tuple[int, bytes]) -> str:
     return f"{told[0]} events, {len(union([told[1]]))} visitors"
 
+
+# Each by five columns that tell every row apart.
+_BESIDE = {
+    "links of ids": """/* checking.links */
+        select id, kind, other_id, other_kind, alias, followed, day
+        from subject_links
+        where app_key = ? and partner_key = ? and (id, kind, other_id, other_kind, alias) > (?, ?, ?, ?, ?)
+        order by id, kind, other_id, other_kind, alias
+        limit ?""",
+    "subjects": """/* checking.subjects */
+        select id, kind, subject, '', shared
+        from subject_ids
+        where app_key = ? and partner_key = ? and (id, kind, subject, '', shared) > (?, ?, ?, ?, ?)
+        order by id, kind
+        limit ?""",
+    "members of audiences": """/* checking.members */
+        select audience, id, kind, '', at, seq, member
+        from audience_members
+        where app_key = ? and partner_key = ? and (audience, id, kind, '', at) > (?, ?, ?, ?, ?)
+        order by audience, id, kind
+        limit ?""",
+    "audiences entered and left": """/* checking.moves */
+        select audience, '', '', '', slot, entered, departed
+        from audience_slots
+        where app_key = ? and partner_key = ? and (audience, '', '', '', slot) > (?, ?, ?, ?, ?)
+        order by audience, slot
+        limit ?""",
+    "computed traits": """/* checking.traits */
+        select trait, id, kind, '', at, seq, value
+        from audience_traits
+        where app_key = ? and partner_key = ? and (trait, id, kind, '', at) > (?, ?, ?, ?, ?)
+        order by trait, id, kind
+        limit ?""",
+}
 
 _REACH = """/* checking.reach */
     select min(slot), max(slot)

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from store.audiences import noting as audiences
 from store.database import Connection
 from store.event import PARTNER
 from store.rollups.facets import CTA, FACETS, REST, TAB, Counted, facets, label, most_values
 from store.rollups.journeys import Journey, advance, step_of
 from store.rollups.sets import NOBODY, stored, union
-from store.subjects import noting
+from store.subjects import noting as subjects
 
 SLOT_MS = 1_800_000
 SLOTS_A_DAY = 48
@@ -67,7 +68,7 @@ def count(connection: Connection, turn: Turn, events: Sequence[Counted], known: 
 
 
 def _count(connection: Connection, events: Sequence[Counted], known: Known) -> None:
-    noting.note(connection, events)
+    audiences.note(connection, events, subjects.note(connection, events))
     numbers = _numbered(connection, [(event.partner_key, event.anonymous_id) for event in events if _is_shown(event)])
     _learn(connection, known, {(event.app_key, event.partner_key) for event in events})
     sums = _summed(connection, events, numbers, known)

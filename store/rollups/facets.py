@@ -6,6 +6,7 @@ of one facet are kept apart and no more (store/rollups/counting.py); what only t
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,9 +20,10 @@ LINKED = "linked"  # page views that carry a partner anonymous id
 SUPPRESSED = "suppressed"  # what no partner may get, by reason; without visitors
 CALL, SENT = "call", "sent"  # what a partner's own systems sent, by type; and of track calls, by event name
 NEXT, BEFORE, TIME = "next", "before", "time"  # see store/rollups/journeys.py
+AUDIENCE = "audience"  # who is in one now: no facet of events, see store/audiences/
 BROKEN_DOWN = (TAB, CTA, REFERRER, *UTM, HOSTING, QUERY)  # facets whose values are compared with each other
-FILTERS = (*BROKEN_DOWN, LINKED)
-FACETS = (EVENT, *FILTERS, SUPPRESSED, CALL, SENT, NEXT, BEFORE, TIME)
+FILTERS = (*BROKEN_DOWN, LINKED, AUDIENCE)
+FACETS = (EVENT, *BROKEN_DOWN, LINKED, SUPPRESSED, CALL, SENT, NEXT, BEFORE, TIME)
 
 REST = "…"  # the value of all that is not kept apart
 MOST_CHARACTERS = 100
@@ -43,8 +45,8 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     label: str | None = None
     target: str | None = None
     ids: dict[str, str] | None = None
-    properties: msgspec.Raw = msgspec.Raw()  # JSON, read where it matters: see store/audiences/
-    context: msgspec.Raw = msgspec.Raw()
+    properties: dict[str, Any] | None = None
+    context: msgspec.Raw = msgspec.Raw()  # JSON, read where it matters: see store/audiences/
 
 
 class Counted(msgspec.Struct, frozen=True, gc=False):

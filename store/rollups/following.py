@@ -233,6 +233,46 @@ _EMPTY = (
       order by app_key, partner_key, id, kind
       limit ?
     )""",
+    """/* rollups.empty_marks */
+    delete from audience_marks
+    where (app_key, partner_key, audience, id, kind, at, seq) in (
+      select app_key, partner_key, audience, id, kind, at, seq
+      from audience_marks
+      order by app_key, partner_key, audience, id, kind, at, seq
+      limit ?
+    )""",
+    """/* rollups.empty_members */
+    delete from audience_members
+    where (app_key, partner_key, audience, id, kind) in (
+      select app_key, partner_key, audience, id, kind
+      from audience_members
+      order by app_key, partner_key, audience, id, kind
+      limit ?
+    )""",
+    """/* rollups.empty_moves */
+    delete from audience_slots
+    where (app_key, partner_key, audience, slot) in (
+      select app_key, partner_key, audience, slot
+      from audience_slots
+      order by app_key, partner_key, audience, slot
+      limit ?
+    )""",
+    """/* rollups.empty_traits */
+    delete from audience_traits
+    where (app_key, partner_key, trait, id, kind) in (
+      select app_key, partner_key, trait, id, kind
+      from audience_traits
+      order by app_key, partner_key, trait, id, kind
+      limit ?
+    )""",
+    """/* rollups.empty_audiences */
+    delete from audiences
+    where (app_key, partner_key, form, name) in (
+      select app_key, partner_key, form, name
+      from audiences
+      order by app_key, partner_key, form, name
+      limit ?
+    )""",
 )
 
 _STANDING = """/* rollups.standing */

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from store.audiences.reading import visitors_in
 from store.database import Connection, Database
 from store.log import NO_END
 from store.rollups.counting import SLOTS_A_DAY, Listing, open_day
-from store.rollups.facets import BEFORE, EVENT, NAMES, NEXT, REST, SUPPRESSED, TIME
+from store.rollups.facets import AUDIENCE, BEFORE, EVENT, NAMES, NEXT, REST, SUPPRESSED, TIME
 from store.rollups.journeys import BUCKETS, MOST_STEPS, Link, link_of
 from store.rollups.sets import Visitors, union
 
@@ -37,7 +38,7 @@ class Span(NamedTuple):
 
 class Scope(msgspec.Struct, frozen=True):
     """Whose numbers: listings of one partner, and of their visitors those who came under every one of `filters`, pairs
-    of a facet and a value, in the time that is asked about."""
+    of a facet and a value, in the time that is asked about; an audience is who is in it now."""
 
     partner_key: str
     app_keys: tuple[str, ...]
@@ -113,7 +114,7 @@ class Flows(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A visitor by one of the ids: `kind` is 'anonymous', 'user' or 'partner'."""
+    """A visitor by one of the ids: `kind` is 'anonymous', 'user', 'partner', or 'linked': by what was named with it."""
 
     anonymous_id: str
     number: int
@@ -341,7 +342,10 @@ def _filtered(connection: Connection, scope: Scope, span: Span) -> Visitors | No
     """Whom the filters leave; None: there are none."""
     among: Visitors | None = None
     for facet, value in scope.filters:
-        came = union(data for _, found in _some(connection, scope, facet, span, [value]) for data in found.stored)
+        if facet == AUDIENCE:
+            came = Visitors.union(*(visitors_in(connection, listing, value) for listing in scope.listings), Visitors())
+        else:
+            came = union(data for _, found in _some(connection, scope, facet, span, [value]) for data in found.stored)
         among = came if among is None else among & came
     return among
 

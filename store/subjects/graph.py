@@ -50,7 +50,7 @@ class Graph:
 
     def load(self, ids: Iterable[Id]) -> None:
         """Have these nodes in memory."""
-        missing = [each for each in dict.fromkeys(ids) if each not in self.nodes]
+        missing = list(dict.fromkeys(each for each in ids if each not in self.nodes))
         if missing:
             self._load(missing)
             for each in missing:
@@ -87,7 +87,8 @@ class Graph:
                 if self.nodes[a].links.pop(b, None) is not None:
                     self.removed_links.add((a, b))
                     self.changed_links.discard((a, b))
-        self._assign(affected | self._judged(affected))
+        affected |= self._judged(affected)
+        self._assign(affected, self._parts(affected))
 
     # --- links
 
@@ -121,11 +122,13 @@ class Graph:
     def _settle(self, new: Collection[tuple[Id, Id]]) -> None:
         touched = {each for pair in new for each in pair}
         affected = touched | self._judged(touched)
-        if any(len(part) > MOST_IDS for part in self._parts(touched)):
+        parts = self._parts(affected)
+        if any(len(part) > MOST_IDS for part in parts):
             for a, b in new:
                 self._refuse(a, b)
             affected |= self._judged(touched)
-        self._assign(affected)
+            parts = self._parts(affected)
+        self._assign(affected, parts)
 
     def _refuse(self, a: Id, b: Id) -> None:
         for one, other in ((a, b), (b, a)):
@@ -179,12 +182,12 @@ class Graph:
             ahead += further
         return found
 
-    def _parts(self, begin: Iterable[Id]) -> list[set[Id]]:
+    def _parts(self, begin: Collection[Id]) -> list[set[Id]]:
         """What hangs together with each of these ids by links that are followed, over ids that are somebody's."""
         parts: list[set[Id]] = []
         seen: set[Id] = set()
+        self.load(begin)
         for each in begin:
-            self.load([each])
             if each not in seen and not self.nodes[each].shared:
                 parts.append(self._part(each))
                 seen |= parts[-1]
@@ -193,7 +196,7 @@ class Graph:
     def _part(self, begin: Id) -> set[Id]:
         found, ahead = {begin}, {begin}
         while ahead:
-            further = {other for each in ahead for other in self._followed(each)} - found
+            further = set().union(*map(self._followed, ahead)) - found
             self.load(further)
             ahead = {each for each in further if not self.nodes[each].shared}
             found |= ahead
@@ -202,9 +205,8 @@ class Graph:
     def _followed(self, each: Id) -> set[Id]:
         return {other for other, link in self.nodes[each].links.items() if link.followed}
 
-    def _assign(self, affected: Collection[Id]) -> None:
-        self.load(affected)
-        for part in self._parts(affected):
+    def _assign(self, affected: Collection[Id], parts: Collection[set[Id]]) -> None:
+        for part in parts:
             users = {each: min(self._class(each)) for each in part if each.kind in USERS}
             near = {each: self._followed(each) & part for each in part}
             for subject in subjects(part, near, users):

@@ -22,6 +22,7 @@ from store.subjects.naming import (
     Id,
     Listing,
     Named,
+    is_somebody,
     links,
     node,
     together,
@@ -31,28 +32,36 @@ DAY_MS = 86_400_000
 TOGETHER = 100  # ids that one statement looks for
 
 
-def note(connection: Connection, events: Sequence[Counted]) -> None:
-    """Note what events name that follow each other in the log, before their visitors are numbered."""
+def note(connection: Connection, events: Sequence[Counted]) -> dict[int, Id]:
+    """Note what events name that follow each other in the log, before their visitors are numbered. Of those in which a
+    partner names its user: who that is, by seq."""
     by_listing: dict[Listing, list[Counted]] = defaultdict(list)
     for event in events:
         if event.suppressed is None and _names_several(event):
             by_listing[event.app_key, event.partner_key].append(event)
+    users: dict[int, Id] = {}
     if by_listing:
         visitors = _Visitors(connection, events)
         for listing, of_listing in by_listing.items():
-            _note(connection, listing, of_listing, visitors)
+            _note(connection, listing, of_listing, visitors, users)
+    return users
 
 
 def _names_several(event: Counted) -> bool:
     return bool(event.user_id or event.told.ids or (event.partner_anonymous_id and event.source != PARTNER))
 
 
-def _note(connection: Connection, listing: Listing, events: Sequence[Counted], visitors: _Visitors) -> None:
+def _note(
+    connection: Connection, listing: Listing, events: Sequence[Counted], visitors: _Visitors, users: dict[int, Id]
+) -> None:
     graph = graph_of(connection, listing)
     graph.load([each for event in events for each in _candidates(event)])
     prefetched = False
     for event in events:
-        named = named_by(event, graph, visitors)
+        user = _user(event, graph, visitors)
+        if user is not None and event.source == PARTNER:
+            users[event.seq] = user
+        named = _named(event, user, _previous(event, graph, visitors))
         if not prefetched and graph.is_new(named):
             graph.load([other for one in list(graph.nodes.values()) for other in one.links])
             prefetched = True
@@ -63,32 +72,33 @@ def _note(connection: Connection, listing: Listing, events: Sequence[Counted], v
 def _candidates(event: Counted) -> Iterator[Id]:
     """All that an event's ids may turn out to be."""
     yield node(ANONYMOUS, event.anonymous_id)
+    if event.source != PARTNER:
+        yield from (Id(ACCOUNT, event.user_id),) if event.user_id else ()
+        yield from (node(PARTNER_MADE, event.partner_anonymous_id),) if event.partner_anonymous_id else ()
+        return
     for text in (event.user_id, event.partner_anonymous_id, (event.told.ids or {}).get(PREVIOUS)):
         if text:
             yield from (node(PARTNER_MADE, text), Id(ACCOUNT, text), Id(USER, text))
     yield from links(event.told.ids or {})
 
 
-def named_by(event: Counted, graph: Graph, visitors: _Visitors) -> Named:
+def _named(event: Counted, user: Id | None, previous: Id | None) -> Named:
     """The ids that an event names together."""
-    ids = [node(ANONYMOUS, event.anonymous_id)]
-    if event.source != PARTNER:
-        ids += [Id(ACCOUNT, event.user_id)] if event.user_id else []
-        ids += [node(PARTNER_MADE, event.partner_anonymous_id)] if event.partner_anonymous_id else []
-        return Named(together(ids))
-    user = _user(event, graph, visitors) if event.user_id else None
-    ids += [user] if user else []
-    previous = _previous(event, graph, visitors)
-    ids += [previous] if previous else []
-    kept = together([*ids, *links(event.told.ids or {})])
-    is_alias = user in kept and previous in kept and user is not None and previous is not None
-    both = is_alias and user != previous and user.kind == previous.kind == USER  # type: ignore[union-attr]
-    return Named(kept, (user, previous) if both else None)  # type: ignore[arg-type]
+    made = [event.partner_anonymous_id] if event.partner_anonymous_id else []
+    ids = [node(ANONYMOUS, event.anonymous_id), *(each for each in (user, previous) if each)]
+    kept = together([*ids, *(node(PARTNER_MADE, text) for text in made), *links(event.told.ids or {})])
+    if user in kept and previous in kept and user and previous and user != previous:
+        return Named(kept, (user, previous) if user.kind == previous.kind == USER else None)
+    return Named(kept)
 
 
-def _user(event: Counted, graph: Graph, visitors: _Visitors) -> Id:
+def _user(event: Counted, graph: Graph, visitors: _Visitors) -> Id | None:
     """A partner's user id is its own, or ours that it was sent: a visitor's, or an account's."""
-    text = event.user_id or ""
+    text = event.user_id
+    if not text or not is_somebody(text):
+        return None
+    if event.source != PARTNER:
+        return Id(ACCOUNT, text)
     if is_anonymous_id(text):
         if visitors.had(event, text):
             return node(ANONYMOUS, text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from store.database import Connection, Database
 from store.subjects.naming import ANONYMOUS, PARTNER_MADE, Id, Listing, node
 
@@ -22,11 +24,9 @@ async def visitors_of(db: Database, listing: Listing, kind: str, text: str) -> l
     return await db.run(_visitors_of, listing, kind, text)
 
 
-async def find(db: Database, listing: Listing, text: str, limit: int = 20) -> list[Id]:
-    """Every id with this text, whatever kind it is of."""
-    wanted = sorted({text, text.lower()})
-    rows = await db.all(_FIND, (*listing, wanted[0], wanted[-1], limit))
-    return [Id(*row) for row in rows]
+async def called(db: Database, listing: Listing, text: str, limit: int = 20) -> list[tuple[str, int]]:
+    """(anonymous id, number) of all visitors whose subject has an id with this text, whatever kind it is of."""
+    return await db.run(_called, listing, text, limit)
 
 
 def read_ids(connection: Connection, listing: Listing, kind: str, text: str) -> list[Id]:
@@ -37,9 +37,22 @@ def read_ids(connection: Connection, listing: Listing, kind: str, text: str) -> 
 
 
 def _visitors_of(connection: Connection, listing: Listing, kind: str, text: str) -> list[int]:
-    texts = [each.id for each in read_ids(connection, listing, kind, text) if each.kind in (ANONYMOUS, PARTNER_MADE)]
-    found = [connection.execute(_NUMBER, (listing[1], each)).fetchone() for each in texts]
-    return sorted(row[0] for row in found if row)
+    return sorted(number for _, number in _numbered(connection, listing, read_ids(connection, listing, kind, text)))
+
+
+def _called(connection: Connection, listing: Listing, text: str, limit: int) -> list[tuple[str, int]]:
+    wanted = sorted({text, text.lower()})
+    found: dict[str, int] = {}
+    for kind, known in connection.execute(_CALLED, (*listing, wanted[0], wanted[-1], limit)).fetchall():
+        found |= dict(_numbered(connection, listing, read_ids(connection, listing, kind, known)))
+    return list(found.items())[:limit]
+
+
+def _numbered(connection: Connection, listing: Listing, ids: Sequence[Id]) -> Iterator[tuple[str, int]]:
+    for each in ids:
+        if each.kind in (ANONYMOUS, PARTNER_MADE):
+            for (number,) in connection.execute(_NUMBER, (listing[1], each.id)).fetchall():
+                yield each.id, number
 
 
 _IDS_OF = """/* subjects.ids_of */
@@ -50,7 +63,7 @@ _IDS_OF = """/* subjects.ids_of */
         and own.subject = subject_ids.subject
     where subject_ids.app_key = ? and subject_ids.partner_key = ? and subject_ids.id = ? and subject_ids.kind = ?"""
 
-_FIND = """/* subjects.find */
+_CALLED = """/* subjects.called */
     select kind, id
     from subject_ids
     where app_key = ? and partner_key = ? and id in (?, ?)

@@ -97,6 +97,10 @@ class Asked(msgspec.Struct, frozen=True):
         """This page without filters."""
         return self._address(self.name, msgspec.structs.replace(self.view, filters=()).query(**self._more()))
 
+    def filtered_page(self, name: str, facet: str, value: str) -> str:
+        """Another page of numbers for who came under one value."""
+        return self._address(name, self.view.filtered(facet, value).query())
+
     def page(self, name: str, **more: str) -> str:
         """Another page of numbers for the same time, with the same filters."""
         return self._address(name, self.view.query(**more))
@@ -150,6 +154,7 @@ def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
             "kinds": KINDS,
             "counted_words": COUNTED,
             "snippet": portal.url("/js/footfall.js"),
+            "api": portal.url("/v1"),
         }
         return portal.page(request, f"{page.name}.html", told | dict(page.told(values, of)))
 

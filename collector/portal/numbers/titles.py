@@ -7,4 +7,5 @@ TITLES = {
     "clicks": "Clicks",
     "journeys": "Journeys",
     "visitors": "Visitors",
+    "audiences": "Audiences",
 }

@@ -17,6 +17,7 @@ from collector.portal.numbers.timeline import Day, Touch, days, first_touch, pag
 from collector.portal.view import View
 from collector.portal.words import what
 from store import looking
+from store.audiences.reading import of_subject
 from store.database import Database
 from store.event import Event
 from store.log import NO_END
@@ -24,6 +25,8 @@ from store.looking import Wanted
 from store.rollups import reading
 from store.rollups.counting import SLOT_MS
 from store.rollups.reading import Found, Scope, Span
+from store.subjects import reading as subjects
+from store.subjects.naming import ANONYMOUS, Id
 
 SHOWN = 200  # events of one visitor
 NEWEST = 40  # visitors to look at …
@@ -42,7 +45,8 @@ class Listing(NamedTuple):
 
 class Timeline(msgspec.Struct, frozen=True):
     """A visitor's events in order. `gone` is how many are no longer kept; `further` the seq before which there are
-    more, None when these are all; `ids` are other ids that are in these events, each with its kind."""
+    more, None when these are all; `ids` are other ids that are in these events, each with its kind, `known` those that
+    are known of the same subject besides, and `audiences` the ones it is in."""
 
     anonymous_id: str
     events: Sequence[Event]
@@ -51,6 +55,8 @@ class Timeline(msgspec.Struct, frozen=True):
     further: int | None
     ids: Sequence[tuple[str, str]]
     touch: Touch | None
+    known: Sequence[Id] = ()
+    audiences: Sequence[str] = ()
 
 
 class Values(msgspec.Struct, frozen=True):
@@ -71,11 +77,22 @@ async def read(db: Database, scope: Scope, view: View, more: Mapping[str, str]) 
     if not text:
         return Values("", [], None, await _newest(db, scope, view), True, view.zone)
     found = _each_once(await reading.called(db, scope.partner_key, text))
+    if not any(each.kind == "anonymous" for each in found):
+        found = _each_once([*found, *await _linked(db, scope, text)])
     if more.get("visitor", ""):
         found = [each for each in found if each.kind == "anonymous"]
     before = _whole(more.get("before", ""))
     timeline = await _timeline(db, scope, found[0], before, view.zone) if len(found) == 1 else None
     return Values(text, found, timeline, [], before is None, view.zone)
+
+
+async def _linked(db: Database, scope: Scope, text: str) -> list[Found]:
+    """The visitors of whoever has an id with this text: a device's, or a link's."""
+    return [
+        Found(anonymous_id, visitor, "linked")
+        for listing in scope.listings
+        for anonymous_id, visitor in await subjects.called(db, listing, text)
+    ]
 
 
 def _each_once(found: Sequence[Found]) -> list[Found]:
@@ -123,15 +140,31 @@ async def _timeline(db: Database, scope: Scope, visitor: Found, before: int | No
         (event for event in events if event.suppressed is None and event.anonymous_id == visitor.anonymous_id),
         key=lambda event: (event.occurred_at, event.seq),
     )
+    ids = other_ids(shown)
+    known, audiences = await _known(db, scope, visitor.anonymous_id)
+    told = {text for _, text in ids} | {visitor.anonymous_id}
     return Timeline(
         visitor.anonymous_id,
         shown,
         days(shown, zone),
         len(seqs) - len(shown),
         further,
-        other_ids(shown),
+        ids,
         first_touch(shown),
+        [each for each in known if each.id not in told],
+        audiences,
     )
+
+
+async def _known(db: Database, scope: Scope, anonymous_id: str) -> tuple[list[Id], list[str]]:
+    """All ids of the subject that a visitor is, and the audiences that it is in, of all listings."""
+    known: set[Id] = set()
+    audiences: set[str] = set()
+    for listing in scope.listings:
+        ids = await subjects.ids_of(db, listing, ANONYMOUS, anonymous_id)
+        known.update(ids)
+        audiences.update(name for name, _ in await of_subject(db, listing, ids))
+    return sorted(known), sorted(audiences)
 
 
 def other_ids(events: Sequence[Event]) -> list[tuple[str, str]]:

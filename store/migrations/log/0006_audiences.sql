@@ -25,9 +25,6 @@ create table audience_marks (
   primary key (app_key, partner_key, audience, id, kind, at, seq)
 ) strict, without rowid;
 
--- What is forgotten with its events.
-create index audience_marks_seq on audience_marks (app_key, seq);
-
 -- An audience's history.
 create index audience_marks_changed on audience_marks (app_key, partner_key, audience, at) where changed = 1;
 
@@ -41,8 +38,12 @@ create table audience_members (
   member       integer not null,
   at           integer not null,
   seq          integer not null,
+  told_seq     integer not null,                              -- of whatever came last
   primary key (app_key, partner_key, audience, id, kind)
 ) strict, without rowid;
+
+-- Who left, and is forgotten with the events that told of it.
+create index audience_members_left on audience_members (app_key, told_seq) where member = 0;
 
 -- Which audiences somebody is in.
 create index audience_members_id on audience_members (app_key, partner_key, id, kind);
@@ -71,5 +72,5 @@ create table audience_traits (
   primary key (app_key, partner_key, trait, id, kind)
 ) strict, without rowid;
 
--- Which values a trait has, and of how many.
+-- Which values a trait has, and how many have each.
 create index audience_traits_value on audience_traits (app_key, partner_key, trait, value);

@@ -1,0 +1,1 @@
+"""Audiences and computed traits, as a partner's Segment Engage tells of its users."""
