@@ -71,6 +71,7 @@ LOOKS = {
     "sources": "Where visitors came from, and what those of each source did.",
     "clicks": "Tabs and calls to action that were clicked.",
     "journeys": "Journeys: which step followed which.",
+    "attribution": "Attribution: which campaigns brought installs, under each model beside the others.",
     "visitors": "Visitors who did something of late, and the search for one by any id.",
     "audiences": "Audiences of Segment Engage: how large each is, and who came and went.",
 }
@@ -169,6 +170,29 @@ STOPS = [
     ),
     Stop(f"{APP}/deliveries/receipts", "receipts", "Signed receipts, and how to check one."),
     Stop(f"{APP}/receipts/{{receipt_id}}.json", "receipt", "", is_page=False),
+    Stop(
+        f"{APP}/attribution",
+        "attribution-decay",
+        "Campaigns in the order of another model.",
+        "model=decay",
+        ("owner",),
+        ("full",),
+    ),
+    Stop(f"{APP}/attribution/conversions", "conversions", "Every install, and the campaign that brought it."),
+    Stop(
+        f"{APP}/attribution/conversions/{{seq}}",
+        "conversion",
+        "One install: why this campaign, and why the others lost.",
+        aloud=("seq=conversion_seq",),
+    ),
+    Stop(
+        f"{APP}/attribution/conversions/{{seq}}",
+        "conversion-organic",
+        "One that no campaign brought.",
+        states=("full",),
+        aloud=("seq=organic_seq",),
+    ),
+    Stop(f"{APP}/attribution/rules", "attribution-rules", "The rules in force, whence they are, and setting them."),
     Stop("/account", "account", "One's own name, password, second step, and where one is signed in."),
     Stop("/account", "account-secured", "The same with a second step.", who=("secured",), states=("full",)),
     Stop("/account/second-step", "second-step", "Setting up a second step."),
@@ -187,6 +211,12 @@ STOPS = [
     Stop("/operator", "operator", "What came to all doors together.", who=("operator",)),
     Stop("/operator/partners", "partners", "Partners, and adding one.", who=("operator",)),
     Stop("/operator/apps", "operator-apps", "All apps, and adding one.", who=("operator",)),
+    Stop(
+        "/operator/attribution",
+        "operator-attribution",
+        "The rules of attribution for every app that has none of its own.",
+        who=("operator",),
+    ),
     Stop("/operator/settings", "settings", "The settings in force.", who=("operator",)),
     Stop("/operator/health", "health", "What is well, and what to look at.", who=("operator",)),
     Stop("/operator/audit", "audit", "Who changed what.", who=("operator",)),
@@ -197,7 +227,18 @@ PROVIDER = {  # which nobody goes to
     "FOOTFALL_OIDC_CLIENT_ID": "footfall",
     "FOOTFALL_OIDC_CLIENT_SECRET": "of tests only",
 }
-NAMES = {"app_key", "partner_key", "visitor", "seq", "person_id", "receipt_id", "invitation", "reset", "yesterday"}
+NAMES = {
+    "app_key",
+    "partner_key",
+    "visitor",
+    "seq",
+    "conversion_seq",
+    "person_id",
+    "receipt_id",
+    "invitation",
+    "reset",
+    "yesterday",
+}
 
 
 def unvisited() -> set[str]:
