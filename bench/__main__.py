@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import attribution, broken, export, ingest, portal, postgres, rollups, snippet
+from bench import attribution, broken, export, ingest, portal, postgres, rollups, segment, snippet
 from bench.figure import Figure
 
 MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -23,6 +23,8 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "ingest-latency": ingest.latency,
     "ingest-full": ingest.full,
     "ingest-rollups": rollups.ingest,
+    "ingest-segment-single": segment.single,
+    "ingest-segment-batch": segment.batch,
     "rollups-rebuild": rollups.rebuild,
     "disk": ingest.disk,
     "export": export.rate,

@@ -174,11 +174,12 @@ def collector(settings: Settings, **more: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/e"
 
 
-def wrk(url: str, events: int, seconds: float, connections: int) -> float:
-    """Requests a second that `url` answers, when every connection POSTs `events` events again and again."""
+def wrk(url: str, events: int, seconds: float, connections: int, script: Path = LUA, key: str = FIRST_APP) -> float:
+    """Requests a second that `url` answers, when every connection POSTs `events` events again and again, made by
+    `script` for the app that `key` names."""
     seed = str(time.time_ns() % 1_000_000)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(LUA), url, "--"]
-    arguments = [str(events), FIRST_APP, seed]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script), url, "--"]
+    arguments = [str(events), key, seed]
     said = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
     if rate is None or "Non-2xx" in said or "Socket errors" in said:

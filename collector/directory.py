@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Literal
 
 import journal
-from store import registry
+from store import authentication, registry
+from store.authentication import KeyPair
 from store.database import Database
 from store.errors import Unavailable
 from store.registry import App, Token
@@ -35,6 +36,7 @@ class Directory:
         self._apps: dict[str, App] = {}
         self._app_keys: dict[tuple[str, str], str] = {}
         self._tokens: dict[str, Token] = {}
+        self._pairs: dict[str, list[KeyPair]] = {}
         self._version = ""
         self._looked_at = 0.0
         self._unread: Unavailable | None = None  # why the last look saw nothing
@@ -56,6 +58,11 @@ class Directory:
         """What is known now; `find_app` also looks again."""
         return self._apps.get(app_key)
 
+    def app_by(self, naming: Naming, value: str) -> App | None:
+        """As `app`, by what else names it."""
+        app_key = self._app_keys.get((naming, value))
+        return self._apps.get(app_key) if app_key is not None else None
+
     async def find_app(self, app_key: str, asked: float) -> App | None:
         """`asked` is when the request came, by the monotonic clock: what was added before is found."""
         if app_key not in self._apps:
@@ -66,8 +73,7 @@ class Directory:
         """As `find_app`, by what else names an app: its ingest key, or its GUID."""
         if (naming, value) not in self._app_keys:
             await self._look_again(asked)
-        app_key = self._app_keys.get((naming, value))
-        return self._apps.get(app_key) if app_key is not None else None
+        return self.app_by(naming, value)
 
     async def find_token(self, token: str, asked: float) -> Token | None:
         digest = token_hash(token)
@@ -78,6 +84,10 @@ class Directory:
             return None
         self._used[found.token_id] = now
         return found
+
+    def pairs_of(self, app_key: str) -> list[KeyPair]:
+        """The live key pairs of an app."""
+        return self._pairs.get(app_key, [])
 
     def apps_of(self, partner_key: str) -> list[App]:
         """A partner's apps, by key."""
@@ -98,11 +108,13 @@ class Directory:
         if version == self._version:
             return
         apps, tokens = await registry.apps(self._db), await registry.tokens(self._db)
+        pairs = await authentication.pairs(self._db)
         self._apps = {app.app_key: app for app in apps}
         self._app_keys = {
             named: app.app_key for app in apps for named in (("ingest_key", app.ingest_key), ("guid", app.guid))
         }
         self._tokens = {token.token_hash: token for token in tokens}
+        self._pairs = {app.app_key: [pair for pair in pairs if pair.app_key == app.app_key] for app in apps}
         self._version = version
 
     async def _look_again(self, asked: float) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 import msgspec
 
 from collector.writer import Stored, Writer
-from store.entry import HOUR_MS, Entry, Rejection, Visitor
+from store.entry import HOUR_MS, Entry, Held, Rejection, Visitor
 from store.errors import Refused, Unavailable
 from store.event import NewRow
 
 MAX_KEPT_BODY = 4_096
 MAX_KEPT_AN_HOUR = 1_000
+QUARANTINED = "quarantined"  # the reason under which a parked request counts
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -27,6 +28,12 @@ class Arrival(msgspec.Struct, frozen=True):
 
     row: NewRow
     visitor: Visitor | None = None
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """What goes into the quarantine; it counts as rejected, until a release has it come once more."""
+
+    held: Held
 
 
 class Turned(msgspec.Struct, frozen=True):
@@ -38,11 +45,13 @@ class Turned(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What became of the messages of one request; `rejected` holds (index, reason, detail)."""
+    """What became of the messages of one request; `rejected` holds (index, reason, detail), `parked` is how many are
+    in the quarantine."""
 
     stored: int
     duplicate: int
     rejected: list[tuple[int, str, str]]
+    parked: int = 0
 
 
 class Intake:
@@ -59,8 +68,16 @@ class Intake:
         visitors = [item.visitor for item in arrivals if item.visitor is not None]
         return self.writer.append(Entry(door, received_at, rows, visitors, []), size)
 
-    async def ingest(self, door: str, received_at: int, judged: Sequence[Arrival | Turned], size: int) -> Receipt:
-        """Store what arrived, keep what was refused, and answer after the commit.
+    async def ingest(
+        self,
+        door: str,
+        received_at: int,
+        judged: Sequence[Arrival | Turned | Parked],
+        size: int,
+        leaving: Sequence[tuple[str, str]] = (),
+    ) -> Receipt:
+        """Store what arrived, keep what was refused, park what is to be parked, and answer after the commit. `leaving`
+        leaves the quarantine with it: (app, id).
 
         Raises Unavailable when nothing was stored and the sender should come back.
         """
@@ -68,14 +85,17 @@ class Intake:
         visitors = [item.visitor for item in judged if isinstance(item, Arrival) and item.visitor is not None]
         turned = [(index, item) for index, item in enumerate(judged) if isinstance(item, Turned)]
         rejections = [self._rejection(door, received_at, item) for _, item in turned]
-        stored = await self.writer.append(Entry(door, received_at, rows, visitors, rejections), size)
+        held = [item.held for item in judged if isinstance(item, Parked)]
+        rejections += [Rejection(item.app_key, door, received_at, QUARANTINED, item.reason, None) for item in held]
+        entry = Entry(door, received_at, rows, visitors, rejections, held, list(leaving))
+        stored = await self.writer.append(entry, size)
         if not turned and not stored.unstorable:
-            return Receipt(len(rows) - len(stored.duplicates), len(stored.duplicates), [])
+            return Receipt(len(rows) - len(stored.duplicates), len(stored.duplicates), [], len(held))
         rejected = [(index, item.refused.reason, item.refused.detail) for index, item in turned]
         places = [index for index, item in enumerate(judged) if isinstance(item, Arrival)]
         rejected += [(places[at], "unstorable", "the event log cannot hold it") for at in stored.unstorable]
         fresh = len(rows) - len(stored.duplicates) - len(stored.unstorable)
-        return Receipt(fresh, len(stored.duplicates), sorted(rejected))
+        return Receipt(fresh, len(stored.duplicates), sorted(rejected), len(held))
 
     async def keep_refused(self, door: str, received_at: int, item: Turned) -> None:
         """Keep a request that was refused as a whole; its answer does not depend on a store that is unwell."""

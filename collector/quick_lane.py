@@ -1,4 +1,5 @@
-"""The quick lane of the browser's door: a whole, plainly good request is stored without an ASGI task of its own.
+"""The quick lane of the browser's door and Segment's: a whole, plainly good request is stored without an ASGI task of
+its own.
 
 Everything else (another path, a body in pieces that is too long, one event amiss, an origin that is not allowed, a
 store that is unwell) takes the ordinary way, with the bytes that were held back handed on; so the door's rules live in
@@ -9,10 +10,12 @@ minor version; docs/decisions/0004 has the figures.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from typing import Any, Protocol
 
 from collector.doors.body import Headers
 from collector.doors.browser import MAX_BODY
+from collector.doors.quick import Quick
 from collector.guard import GuardedProtocol
 from collector.writer import Stored
 
@@ -20,13 +23,10 @@ from collector.writer import Stored
 class QuickDoor(Protocol):
     """What the lane needs of the application behind it."""
 
-    quick_path: bytes
+    quick_paths: Container[bytes]
 
-    def quick(self, headers: Headers, body: bytes) -> tuple[asyncio.Future[Stored], Headers] | None:
-        """Hand a request to the writer and return who answers it and with which headers; None: the ordinary way."""
-
-    def quick_shed(self) -> None:
-        """Count a request that was handed to the writer and not stored."""
+    def quick(self, path: bytes, headers: Headers, body: bytes) -> Quick | None:
+        """Hand a request to the writer; None: it needs the ordinary way."""
 
 
 class QuickLane(GuardedProtocol):
@@ -43,7 +43,7 @@ class QuickLane(GuardedProtocol):
         self._closing = False
 
     def on_headers_complete(self) -> None:
-        if self.url == self._door.quick_path and self.is_free() and self._is_plain() and not self._ending:
+        if self.url in self._door.quick_paths and self.is_free() and self._is_plain() and not self._ending:
             self._in_head = False
             self._held, self._held_bytes = [], 0
             if self.flow.write_paused:  # its sender does not read the answers, which must not pile up here
@@ -79,7 +79,7 @@ class QuickLane(GuardedProtocol):
             if not self._closing:
                 super().on_message_complete()
             return
-        lane = None if self._ending else self._door.quick(self.headers, b"".join(self._held))
+        lane = None if self._ending else self._door.quick(self.url, self.headers, b"".join(self._held))
         if lane is None:
             self._go_ordinary()
             super().on_message_complete()
@@ -88,8 +88,7 @@ class QuickLane(GuardedProtocol):
         self._in_head = self._whole = True
         self._overhead = 0
         self._answering = True
-        stored, headers = lane
-        stored.add_done_callback(lambda done: self._answer(done, headers))
+        lane.stored.add_done_callback(lambda done: self._answer(done, lane))
 
     def _go_ordinary(self) -> None:
         """Hand on what was held back."""
@@ -98,17 +97,15 @@ class QuickLane(GuardedProtocol):
         for piece in held:
             super().on_body(piece)
 
-    def _answer(self, stored: asyncio.Future[Stored], headers: Headers) -> None:
+    def _answer(self, stored: asyncio.Future[Stored], lane: Quick) -> None:
         self._answering = False
-        failed = stored.cancelled() or stored.exception() is not None
-        if failed:
-            self._door.quick_shed()
+        head, body = lane.answer(stored)
         if self.transport.is_closing():
             return
-        lines = [_UNAVAILABLE if failed else _STORED]
-        for name, value in (*self.server_state.default_headers, *headers):
+        lines = [head]
+        for name, value in (*self.server_state.default_headers, *lane.headers):
             lines += (name, b": ", value, b"\r\n")
-        lines.append(b"connection: close\r\n\r\n" if self._closing else b"\r\n")
+        lines += (b"connection: close\r\n\r\n" if self._closing else b"\r\n", body)
         self.transport.write(b"".join(lines))
         self.on_response_complete()
         if self._closing:
@@ -119,7 +116,3 @@ class QuickLane(GuardedProtocol):
             self._ending = self._closing = True
         else:
             super().shutdown()
-
-
-_STORED = b"HTTP/1.1 204 No Content\r\n"
-_UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 3\r\ncontent-length: 0\r\n"

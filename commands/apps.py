@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import click
+import msgspec
 
 from commands.common import as_json, date, in_registry, now, print_json, show
 from store.errors import ConfigError
@@ -81,6 +82,27 @@ def app_list(as_json: bool) -> None:
     for app in listed:
         where = "; ".join(map(_in_words, app["destinations"])) or "no Segment write key yet"
         click.echo(f"{app['key']:<40} {app['partner']:<20} {app['plugin_id']:<10} {where}")
+
+
+@app_group.command("keys")
+@click.argument("key")
+@as_json
+def app_keys(key: str, as_json: bool) -> None:
+    """Show what an app's own systems need to send here.
+
+    Example: footfall app keys com.acme.charts
+    """
+    from store import registry
+    from store.inbound import inbound
+    from store.secrets import Vault
+    from store.settings import load
+
+    async def work(db: Any) -> registry.App:
+        return await registry.app(db, key)
+
+    settings = load()
+    told = inbound(in_registry(work), Vault(settings.secret_key), settings.public_url)
+    show(msgspec.structs.asdict(told), as_json)
 
 
 def _described(app: Any, live: list[Any]) -> dict[str, Any]:

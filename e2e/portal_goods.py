@@ -23,15 +23,29 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from portal_past import CAMPAIGNS, past
+from portal_past import CAMPAIGNS, past, sent
 
 from exporter.report import Voice
 from exporter.run import run_once
-from store import description, destinations, links, log, parking, passwords, people, proof, registry, sessions
+from store import (
+    authentication,
+    description,
+    destinations,
+    event_rules,
+    links,
+    log,
+    parking,
+    passwords,
+    people,
+    proof,
+    registry,
+    sessions,
+)
 from store.database import Database, open_reader, open_writer
 from store.destinations import MAIN, Change
-from store.entry import Entry, Rejection
+from store.entry import Entry, Held, Rejection
 from store.event import PARTNER, Details, encode_details
+from store.event_rules import Rule
 from store.people import Person, Role
 from store.rollups.following import Follower
 from store.secrets import Vault
@@ -130,9 +144,11 @@ class Goods:
             )
             await self.more_people(db)
             await self.tokens(db)
+        await self.systems()
         await self.weeks()
         async with await open_writer(self.settings.where, "registry") as db:
             await self.destinations(db)
+            await self.demand_proof(db)
         await self.four_hours()
         await self.wishes()
         await self.look_up()
@@ -199,6 +215,36 @@ class Goods:
         await destinations.set_destination(
             db, vault, begun, NOTES, Change(segment_write_key="NORDLICHTNOTES00000000000000KEY3"), self.start
         )
+
+    async def demand_proof(self, db: Database) -> None:
+        """Charts asks for proof, with one key pair, and three calls came without."""
+        owner, calls = PEOPLE["owner"][0], ("Subscription Started", "Tutorial Complete", "Purchase")
+        await authentication.add_pair(db, self.vault, self.now - 2 * DAY_MS, CHARTS, owner)
+        await authentication.set_mode(db, self.now - 2 * DAY_MS, CHARTS, "quarantine", owner)
+        async with await open_writer(self.settings.where, "log") as log_db:
+            for number, name in enumerate(calls):
+                body = json.dumps(
+                    {"action": "event", "kochava_device_id": "KD5", "data": {"event_name": name}}
+                ).encode()
+                at, reason = self.now - (number + 1) * 9 * MINUTE_MS, ("no_proof", "wrong_proof")[number % 2]
+                held = Held(CHARTS, f"{number:032}", "kochava", "/track/json", at, reason, len(body), body)
+                counted = Rejection(CHARTS, "kochava", at, "quarantined", reason, None)
+                await log.commit(log_db, [Entry("kochava", at, [], [], [counted], [held])], Counter())
+
+    async def systems(self) -> None:
+        """What the partner's own systems sent for Charts, and what is said of it."""
+        async with await open_writer(self.settings.where, "log") as db:
+            rows = [self.row(name, at, who, told, source=PARTNER) for at, who, name, told in sent(self.now)]
+            await log.commit(db, [self.entry(self.now - 50 * DAY_MS, rows)], Counter())
+        owner = PEOPLE["owner"][0]
+        async with await open_writer(self.settings.where, "registry") as db:
+            for name, rule in {
+                "Order Completed": Rule(revenue=True, amount="total"),
+                "order_completed": Rule(shown_as="Order Completed", revenue=True, amount="total"),
+                "Session Heartbeat": Rule(refused=True),
+                "Plan Cancelled": Rule(),
+            }.items():
+                await event_rules.say(db, self.now - 2 * DAY_MS, CHARTS, name, rule, owner)
 
     async def weeks(self) -> None:
         """What the pages of numbers show besides: long before there was a destination."""
@@ -272,7 +318,7 @@ class Goods:
         ]
         at, told = self.now - 200 * MINUTE_MS, {"source": "server"}
         installs = [self.row("install", at + n * 9 * MINUTE_MS, 7_000, Details(), **told) for n in range(2)]
-        paid = Details(door="segment", properties={"revenue": 49.9, "currency": "EUR"})
+        paid = Details(door="segment", properties={"total": 49.9, "currency": "EUR"})
         rows = [*touches, *installs, self.row("Order Completed", at + 5 * MINUTE_MS, 7_000, paid, source=PARTNER)]
         await self.commit(at, rows)
 

@@ -6,6 +6,7 @@ The surprising thing: some of them are those who come during the tour too, so th
 from __future__ import annotations
 
 import random
+import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -36,6 +37,7 @@ CAMPAIGNS = {
     ("search", "cpc", "charts-for-teams"): 9,
     ("video", "cpc", "how-to-read-a-chart-in-under-a-minute"): 3,
 }
+SENT = {"Trial Started": 3, "Order Completed": 2, "order_completed": 0.7, "Seat Added": 5, "Session Heartbeat": 6}
 LISTINGS = {
     "com.acme.charts": ("1219125", "charts-for-teams", "Charts for Teams", 26),
     "com.acme.boards": ("1219126", "boards", "Boards", 10),
@@ -52,6 +54,34 @@ class Done(NamedTuple):
     name: str
     details: Details
     fields: Mapping[str, Any]
+
+
+def sent(now: int) -> list[tuple[int, int, str, Details]]:
+    """(moment, visitor, name, details) of what an app's own systems sent, in order."""
+    chance = random.Random(4177)  # noqa: S311 - of pictures only
+    found = []
+    for ago in range(DAYS, 0, -1):
+        for name, often in SENT.items():
+            for _ in range(round(often * chance.uniform(0.4, 1.6))):
+                moment = now - ago * DAY_MS + int(chance.triangular(4, 23, 14) * HOUR_MS)
+                told = Details(door="segment", properties=_carried(chance, name))
+                found.append((moment, chance.randrange(40), name, told))
+    return sorted(found, key=lambda each: each[0])
+
+
+def _carried(chance: random.Random, name: str) -> dict[str, Any]:
+    """The properties of an event."""
+    if name == "Seat Added":
+        return {"seats": chance.randrange(1, 40), "campaign": "spring"}
+    if name in ("Order Completed", "order_completed"):
+        told: dict[str, Any] = {
+            "order_id": str(uuid.UUID(int=chance.getrandbits(128))),
+            "total": chance.choice([49, 99.5, 240]),
+            "currency": "EUR",
+            "ordered_at": "2026-05-28T20:26:40Z",
+        }
+        return told | ({"coupon": chance.choice(["WELCOME", None])} if chance.random() < 0.3 else {})
+    return {"plan": chance.choice(["standard", "premium"])} if name == "Trial Started" else {}
 
 
 def past(now: int) -> list[Done]:

@@ -146,6 +146,11 @@ STOPS = [
     ),
     Stop(f"{APP}/details/destination", "destination", "Entering a Segment write key."),
     Stop(f"{APP}/details/destination", "destination-change", "Changing a destination.", "name=main", states=("full",)),
+    Stop(
+        f"{APP}/authentication",
+        "authentication",
+        "Authentication: whether callers have to prove who they are, key pairs, and what waits in quarantine.",
+    ),
     Stop(f"{APP}/live", "live", "Live events, suppressed ones too, with what was rejected beside them."),
     Stop(f"{APP}/live", "live-search", "Live events that were looked for.", "q=crm-4000", states=("full",)),
     Stop(f"{APP}/live", "live-nothing", "A search that found nothing.", "q=nobody"),
@@ -158,6 +163,29 @@ STOPS = [
         aloud=("seq=suppressed_seq",),
     ),
     Stop(f"{APP}/events/{{seq}}", "event-parked", "An event that was set aside.", aloud=("seq=parked_seq",)),
+    Stop(f"{APP}/event-names", "event-names", "Events that the app's own systems send, by name."),
+    *(
+        Stop(f"{APP}/event-names{file}", f"event-names-{at}", "", is_page=False)
+        for at, file in enumerate((".csv", ".json", "/schema.json", "/segment.json", "/rudderstack.zip"))
+    ),
+    Stop(
+        f"{APP}/event-names/event",
+        "event-name",
+        "One of those events: how often, what it carries, and its settings.",
+        "name=Order%20Completed",
+        states=("full",),
+    ),
+    *(
+        Stop(
+            f"{APP}/event-names/event{file}",
+            f"event-name{file}",
+            "",
+            "name=Seat%20Added",
+            states=("full",),
+            is_page=False,
+        )
+        for file in (".csv", ".json")
+    ),
     Stop(f"{APP}/deliveries", "deliveries", "Where every event went, and each request with its answer."),
     Stop(f"{APP}/deliveries/parked", "parked", "Parked events, with the reason, to be released or dropped."),
     Stop(f"{APP}/deliveries/replays", "replays", "Replays, and how far each has come."),

@@ -37,6 +37,20 @@ class Rejection(NamedTuple):
     body: bytes | None
 
 
+class Held(NamedTuple):
+    """A request without proof, on its way into the quarantine, or there; `body` is as it came, but for secrets and
+    addresses. `reason` is why the proof did not hold."""
+
+    app_key: str
+    quarantine_id: str
+    door: str
+    path: str
+    received_at: int
+    reason: str
+    size: int
+    body: bytes
+
+
 class Visitor(NamedTuple):
     """What a page view says of a visitor of one app. `suppressed` is the visitor's word on sharing: 'gpc', 'consent'
     (not given), '' (given), or None: nothing was said. `campaign` is the last one, JSON, see
@@ -52,13 +66,15 @@ class Visitor(NamedTuple):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What one request asks to be stored."""
+    """What one request asks to be stored. `leaving` are requests that leave the quarantine with it: (app, id)."""
 
     door: str
     received_at: int
     rows: list[NewRow]
     visitors: list[Visitor]
     rejections: list[Rejection]
+    held: list[Held] = []
+    leaving: list[tuple[str, str]] = []
 
 
 class Committed(msgspec.Struct, frozen=True):

@@ -32,6 +32,7 @@ class App(msgspec.Struct, frozen=True):
     guid: str
     ingest_key: str
     listing_url: str = ""
+    authentication: str = "off"  # see store/authentication.py
 
 
 class Partner(msgspec.Struct, frozen=True):
@@ -144,7 +145,8 @@ async def apps(db: Database, of: Collection[str] | None = None) -> list[App]:
 
 
 _APPS = """/* registry.apps */
-    select app_key, apps.partner_key, partner_id, plugin_id, apps.name, guid, ingest_key, listing_url
+    select app_key, apps.partner_key, partner_id, plugin_id, apps.name, guid, ingest_key, listing_url,
+      authentication
     from apps join partners on partners.partner_key = apps.partner_key"""
 
 
@@ -264,9 +266,12 @@ async def _line(db: Database, audit_id: str, now: int, action: str, subject: str
 _OF_APP = "/* registry.whose_app */ select partner_key from apps where app_key = ?"
 _WHOSE = {
     "app": _OF_APP,
+    "event": _OF_APP,
     "replay": _OF_APP,
     "park": _OF_APP,
     "resume": _OF_APP,
+    "authentication": _OF_APP,
+    "quarantine": _OF_APP,
     "partner": "/* registry.whose_partner */ select partner_key from partners where partner_key = ?",
     "person": "/* registry.whose_person */ select partner_key from people where email = ?",
     "token": "/* registry.whose_token */ select partner_key from tokens where name = ?",

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from store import destinations, ledger, log
+from store import destinations, ledger, log, quarantine
 from store.database import Connection, Database, Where, exists, open_reader
 from store.entry import HOUR_MS
 from store.errors import StoreUnavailable
@@ -58,6 +58,7 @@ class Removed(msgspec.Struct):
     events: int = 0
     rejections: int = 0
     visitors: int = 0
+    quarantined: int = 0
     held_back: int = 0
 
 
@@ -91,6 +92,8 @@ async def remove_old(data_dir: Path, writer: Database, old: Ages, breathe: Calla
             removed.events += n
     async for n in _steps(data_dir, writer, breathe, _remove_rejections, old.rejections):
         removed.rejections += n
+    async for n in _steps(data_dir, writer, breathe, quarantine.remove_old, old.rejections, STEP_ROWS):
+        removed.quarantined += n
     place: tuple[str, str] | None = ("", "")
     while place is not None:
         async with undisturbed(data_dir):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from store import destinations, registry
+from store import authentication, destinations, registry
 from store.database import Database
 from store.destinations import Destination
 from store.errors import ConfigError
@@ -37,12 +37,14 @@ def _agrees(vault: Vault, d: Destination) -> bool:
 
 class Rotated(msgspec.Struct, frozen=True):
     """How many write keys are stored, those of replaced destinations included, and how many were carried over now; the
-    same of the secrets of authenticator apps."""
+    same of the secrets of authenticator apps, and of those with which an app's callers prove who they are."""
 
     write_keys: int
     renewed: int
     second_factors: int = 0
     second_factors_renewed: int = 0
+    key_pairs: int = 0
+    key_pairs_renewed: int = 0
 
 
 async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) -> Rotated:
@@ -83,7 +85,7 @@ async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) ->
                 where app_key = ? and destination_id = ? and segment_write_key = ?""",
                 (vault.encrypt(key), made, app_key, destination_id, stored),
             )
-        rotated = Rotated(len(rows), renewed, *await _second_factors(db, vault))
+        rotated = Rotated(len(rows), renewed, *await _second_factors(db, vault), *await _key_pairs(db, vault))
         detail = f"{rotated.renewed} of {rotated.write_keys} write keys{', new ids' if new_ids else ''}"
         await registry.audit(db, now, "secret.rotate", "secret key", detail)
     return rotated
@@ -108,3 +110,24 @@ async def _second_factors(db: Database, vault: Vault) -> tuple[int, int]:
         )
         renewed += 1
     return len(rows), renewed
+
+
+async def _key_pairs(db: Database, vault: Vault) -> tuple[int, int]:
+    """The same of key pairs. One whose secret is lost proves nothing any more, and its owner makes another."""
+    found = await authentication.pairs(db)
+    renewed = 0
+    for pair in found:
+        if vault.is_newest(pair.secret):
+            continue
+        try:
+            secret = vault.encrypt(vault.decrypt(pair.secret))
+        except ConfigError:
+            continue
+        renewed += await db.execute(
+            """/* rotation.renew_key_pair */
+            update key_pairs
+            set secret = ?
+            where app_key = ? and api_key = ? and secret = ?""",
+            (secret, pair.app_key, pair.api_key, pair.secret),
+        )
+    return len(found), renewed

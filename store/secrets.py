@@ -38,6 +38,7 @@ class Vault:
         self._fingerprint_key = derived(ring.ids, "fingerprint")
         self._code_key = derived(ring.ids, "connection-code")
         self.receipt_seed = derived(ring.ids, "receipts")
+        self._webhook_keys = [derived(key, "segment-webhook") for key in ring.keys]
         fernets = [Fernet(base64.urlsafe_b64encode(derived(key, "encryption"))) for key in ring.keys]
         self._newest, self._all = fernets[0], MultiFernet(fernets)
         oldest_first = [derived(key, "visitor-token") for key in reversed(ring.keys)]
@@ -50,6 +51,10 @@ class Vault:
     def anonymous_id_for(self, user_id: str) -> str:
         """A stand-in for a visitor whom only the back end knows: 40 hex digits, constant for one user id."""
         return hashed(self._anonymous_id_key, user_id)
+
+    def webhook_secrets(self, guid: str) -> list[str]:
+        """What Segment shares with us for one app, by the newest key first; each of them signs."""
+        return [hashed(key, guid) for key in self._webhook_keys]
 
     def encrypt(self, text: str) -> bytes:
         return self._newest.encrypt(text.encode())

@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oidc_client_id: str | None = None
     oidc_client_secret: str | None = None
     oidc_name: str | None = None
+    unknown_key: str = "reject"
 
     @property
     def where(self) -> Where:
@@ -189,6 +190,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "oidc_client_id": _one_line,
     "oidc_client_secret": _one_line,
     "oidc_name": _prefix,
+    "unknown_key": _choice("reject", "pretend"),
 }
 
 

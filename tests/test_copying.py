@@ -21,15 +21,29 @@ from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, VISITOR, Details, I
 import footfall
 from exporter.run import run_once
 from selftest.cluster import Databases
-from store import balance, copying, identities, log, patience, people, purging, registry, sessions
+from store import (
+    authentication,
+    balance,
+    copying,
+    event_rules,
+    identities,
+    log,
+    patience,
+    people,
+    purging,
+    registry,
+    sessions,
+)
 from store.copying import Copied, copy
 from store.database import Server, migrate_all, open_reader, open_writer
-from store.entry import Entry, Rejection, Visitor
+from store.entry import Entry, Held, Rejection, Visitor
 from store.errors import Busy, ConfigError, StoreUnavailable
+from store.event_rules import Rule
 from store.links import Links
 from store.postgres.connection import Connection
 from store.postgres.copying import CopyFailed
 from store.rollups.rebuilding import rebuild
+from store.secrets import Vault
 from store.sqlite.database import FILES, WriterLock
 
 pytestmark = pytest.mark.only("sqlite", "a copy is made of the files")
@@ -134,6 +148,7 @@ def full(installation: Installation) -> Installation:
         [],
         [Visitor(OWNER, VISITOR, None, ODD, "", NOON), Visitor(STRANGER, VISITOR, "u", None, None, -1)],
         [Rejection("", "browser", NOON, "invalid", ODD, bytes(range(256))), Rejection("", "e", 0, "x", "", b"")],
+        [Held(OWNER, "1", "kochava", "/track/json", NOON, "no_proof", 256, bytes(range(256)))],
     )
     run(store_in(installation.data_dir, entry))
     run(rebuild(installation.data_dir, "test", 30, True, lambda *_: None))
@@ -152,6 +167,11 @@ def full(installation: Installation) -> Installation:
     here(
         installation, "log", f"insert into audience_traits values ('{OWNER}', 'owner', 'plan', 'u', 'user', 'x', 1, 2)"
     )
+    run(add_key_pair(installation.data_dir))
+    run(say_of_events(installation.data_dir))
+    here(installation, "log", f"insert into event_names values ('{OWNER}', 'owner', 'Purchase', 1, 2, 3, 4, 5, 6)")
+    here(installation, "log", f"insert into event_properties values ('{OWNER}', 'owner', 'Purchase', 'sum', 'null', 1)")
+    here(installation, "log", f"insert into event_names_deleted values ('{OWNER}', 'Purchase', 3)")
     installation.ledger("update cursors set lease_owner = 'a dead run', lease_until = 9000000000000000000")
     for statement in ATTRIBUTED:
         installation.ledger(statement)
@@ -171,6 +191,11 @@ async def store_in(where: Any, *entries: Entry) -> None:
         await log.commit(db, entries, Counter())
 
 
+async def add_key_pair(data_dir: Path) -> None:
+    async with await open_writer(data_dir, "registry") as db:
+        await authentication.add_pair(db, Vault(SECRET_KEY), NOON, OWNER, "test")
+
+
 async def add_somebody(data_dir: Path) -> None:
     """Signed in, and with everything else that somebody can have."""
     async with await open_writer(data_dir, "registry") as db:
@@ -180,6 +205,12 @@ async def add_somebody(data_dir: Path) -> None:
         await patience.spend(db, NOON, "192.0.2.1", who.email)
         await identities.keep(db, NOON, "https://login.example", ODD, who)
         await db.change("insert into recovery_codes values (?, 'a hash', null)", (who.person_id,))
+
+
+async def say_of_events(where: Any) -> None:
+    async with await open_writer(where, "registry") as db:
+        await event_rules.say(db, NOON, OWNER, "Purchase", Rule(shown_as="Sale", revenue=True), "a test")
+        await event_rules.delete(db, NOON + 1, OWNER, "Purchase", "a test")
 
 
 async def add_token(data_dir: Path) -> None:

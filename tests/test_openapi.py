@@ -12,7 +12,20 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
 from collector.assets import load_snippet
-from collector.doors import backend, body, browser, events, listing, read
+from collector.doors import (
+    backend,
+    body,
+    browser,
+    events,
+    kochava,
+    listing,
+    partner,
+    read,
+    segment,
+    segment_message,
+    segment_request,
+    webhook,
+)
 from collector.guard import MAX_HEAD_BYTES
 from collector.openapi import document
 from collector.portal import view
@@ -46,7 +59,7 @@ def test_its_version_is_the_programs() -> None:
 
 def described(path: str) -> str:
     """A route's path as the document writes it."""
-    path = path.replace(load_snippet().hash, "{hash}")
+    path = path.replace(load_snippet().hash, "{hash}").removesuffix("/") or "/"
     path = re.sub(r"^/js/footfall\.[0-9a-f]+\.js$", "/js/footfall.{hash}.js", path)
     return re.sub(r"^(/static/(?:vendor/)?[a-z]+/).+", r"\1{file}", path)
 
@@ -62,7 +75,11 @@ def test_every_route_but_pages_is_in_it_and_nothing_else(doors: Doors) -> None:
 
 @pytest.mark.parametrize(
     ("path", "asked"),
-    [(path, path.replace("{hash}", load_snippet().hash)) for path in DOCUMENT["paths"] if "{file}" not in path]
+    [
+        (path, path.replace("{hash}", load_snippet().hash))
+        for path in DOCUMENT["paths"]
+        if "{file}" not in path and "{key}" not in path
+    ]
     + [("/static/css/{file}", "/static/css/house.css"), ("/static/css/{file}", "/static/css/mark.svg")]
     + [("/static/js/{file}", "/static/js/live.js")]
     + [
@@ -162,6 +179,25 @@ def test_what_a_partners_program_may_ask_is_described_as_it_is_read() -> None:
     assert after["schema"]["maximum"] == 10**18 - 1
 
 
+def test_segments_messages_are_described_as_they_are_decoded() -> None:
+    """What is passed over may be anything, and the lengths are those of what is kept."""
+    message, batch = SCHEMAS["SegmentMessage"]["properties"], SCHEMAS["SegmentBatch"]["properties"]
+    assert set(message) == set(segment_request.One.__struct_encode_fields__)
+    assert set(batch) == set(segment_request.Batch.__struct_encode_fields__)
+    assert message["type"]["enum"] == [*segment_message.TYPES, None]
+    assert message["messageId"]["maxLength"] == segment_message.MOST_MESSAGE_ID_CHARACTERS
+    assert {message[name]["maxLength"] for name in ("userId", "anonymousId")} == {partner.MOST_ID_CHARACTERS}
+    assert batch["batch"]["maxItems"] == segment_request.MAX_MESSAGES
+    assert f"at most {segment_request.MAX_SHARED_CONTEXT} bytes" in batch["context"]["description"]
+    assert set(DOCUMENT["components"]["parameters"]["Call"]["schema"]["enum"]) == {*segment.CALLS, segment.OWN_NUMBERS}
+    taken = DOCUMENT["paths"]["/v1/{call}"]["post"]["requestBody"]["description"]
+    assert f"at most {segment.MAX_BODY} bytes, also unpacked, in at most {body.MAX_PIECES} pieces" in taken
+    assert f"at most {partner.MAX_MESSAGE_BYTES} bytes" in taken
+    assert f"at most {segment_request.MAX_MESSAGES};" in taken
+    passed_on = DOCUMENT["paths"]["/webhooks/segment/{guid}"]["post"]["requestBody"]
+    assert passed_on["description"].endswith(f"at most {webhook.MAX_MESSAGES}; at most {webhook.MAX_BODY} bytes.")
+
+
 @pytest.mark.parametrize("path", [path for path in DOCUMENT["paths"] if path.startswith("/api/v1/")])
 def test_the_statuses_of_what_is_read_are_those_that_it_gives(path: str) -> None:
     if "get" in DOCUMENT["paths"][path]:
@@ -174,7 +210,12 @@ def test_the_statuses_of_what_is_read_are_those_that_it_gives(path: str) -> None
 
 def reasons(column: int) -> list[str]:
     """The reasons at one kind of door, by the table in the reference."""
-    table = (ROOT / "docs" / "reference" / "errors.md").read_text().partition("## On the way")[0]
+    return listed("## At the doors", column)
+
+
+def listed(heading: str, column: int) -> list[str]:
+    text = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    table = text.partition(f"{heading}\n")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if line.startswith("| `")]
     return sorted(row[1].strip("`") for row in rows if row[column][0].isdigit())
 
@@ -183,9 +224,14 @@ def test_its_reasons_are_those_of_the_reference_and_the_reference_has_those_of_t
     assert SCHEMAS["ListingReason"]["enum"] == reasons(2)
     assert SCHEMAS["BackendReason"]["enum"] == reasons(3)
     assert SCHEMAS["ReadReason"]["enum"] == reasons(4) == sorted(read.STATUS)
+    of_partners = [listed("## At partners' doors", column) for column in (2, 3, 4)]
+    assert SCHEMAS["SegmentReason"]["enum"] == sorted({*of_partners[0], *of_partners[1]})
+    assert SCHEMAS["KochavaReason"]["enum"] == of_partners[2]
     sources = [path.read_text() for path in (ROOT / "collector").rglob("*.py")]
     code = {reason for text in sources for reason in re.findall(r"Refused\(\s*\"([a-z_0-9]+)\"", text)}
-    assert {*reasons(2), *reasons(3), *reasons(4)} == code | {"unstorable"}
+    assert {*reasons(2), *reasons(3), *reasons(4), *of_partners[0], *of_partners[1], *of_partners[2]} == code | {
+        "unstorable"
+    }
 
 
 @pytest.mark.parametrize("door", ["/e", "/api/v1/installs", "/api/v1/app-requests", "/api/v1/uninstalls"])
@@ -193,3 +239,16 @@ def test_the_statuses_of_a_door_are_those_that_it_gives(door: str) -> None:
     given = {200, 400, 503, *(browser._STATUS if door == "/e" else backend._STATUS).values()}
     given |= {204, 405} if door == "/e" else set()
     assert {int(status) for status in DOCUMENT["paths"][door]["post"]["responses"]} == given
+
+
+def test_the_statuses_and_limits_of_kochavas_doors_are_those_that_they_have() -> None:
+    for path in (kochava.TRACK_PATH, kochava.LINK_PATH):
+        stated = DOCUMENT["paths"][path]["post"]
+        assert {int(status) for status in stated["responses"]} == {200, 400, 503, *kochava.STATUS.values()}
+        assert f"at most {kochava.MAX_CALLS}; at most {kochava.MAX_BODY} bytes" in stated["requestBody"]["description"]
+
+
+def test_the_statuses_of_partners_doors_are_those_that_they_give() -> None:
+    for door, given in (("/v1/{call}", segment.STATUS), ("/webhooks/segment/{guid}", webhook.STATUS)):
+        stated = {int(status) for status in DOCUMENT["paths"][door]["post"]["responses"]}
+        assert stated == {200, 400, 503, *given.values()} | ({405} if door == "/v1/{call}" else set())

@@ -13,10 +13,12 @@ from shipping_cast import KEYS, OWNER, SECRET_KEY, STRANGER, VIEW, Installation,
 
 from collector.portal import ad_links
 from collector.portal.details import paused, proved
-from store import destinations, proof
+from store import destinations, proof, registry
 from store.database import open_writer
 from store.destinations import Destination
 from store.ledger import Cursor, Health
+from store.people import Role
+from store.registry import App
 from store.secrets import Vault
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
@@ -51,6 +53,26 @@ def form(**changed: Any) -> dict[str, Any]:
     """A new destination's form, filled in well."""
     good = {"destination": "warehouse", "segment_write_key": NEW_KEY, "region": "eu", "profile": "segment"}
     return {**good, "start": "now", "url": "", **changed}
+
+
+# --- what sends here
+
+
+def test_an_editor_sees_what_their_own_systems_need_and_a_viewer_does_not(visit: Visit) -> None:
+    async def read() -> App:
+        async with await open_writer(visit.installation.data_dir, "registry") as db:
+            return await registry.app(db, OWNER)
+
+    app = asyncio.run(read())
+    (secret,) = Vault(SECRET_KEY).webhook_secrets(app.guid)
+    values = [app.ingest_key, f"/webhooks/segment/{app.guid}", secret]
+    roles: list[tuple[Role, bool]] = [("editor", True), ("owner", True), ("viewer", False)]
+    for who, sees in roles:
+        visit.sign_in(role=who)
+        page = visit.get(DETAILS).text
+        assert "Send us events from Segment" in page
+        assert [value in page for value in values] == [sees] * 3, who
+        visit.leave()
 
 
 # --- who may

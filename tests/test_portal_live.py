@@ -14,6 +14,7 @@ from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, VISITOR, Installation,
 from store import log
 from store.database import open_writer
 from store.entry import Entry, Rejection
+from store.event import Details
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
 
@@ -205,6 +206,34 @@ def test_an_event_of_an_app_without_a_destination_goes_nowhere_and_says_so(visit
     visit.installation.views(1, app=app)
     visit.sign_in()
     assert "It is sent nowhere: the app has no destination yet." in visit.read(f"/apps/{app}/events/1")
+
+
+def test_what_a_partners_own_systems_sent_is_told_as_they_call_it_and_leaves_for_nowhere(visit: Visit) -> None:
+    """Also when it is called as one of the listing's events is, which does leave."""
+    named = {"seq": 1, "source": "partner"}
+    visit.installation.collect(
+        an_event("Signed Up", Details(door="segment", properties={"plan": "pro"}), **named),
+        an_event("", Details(door="webhook"), type="identify", **named | {"seq": 2}),
+        an_event("page_view", Details(door="segment"), **named | {"seq": 3}),
+    )
+    visit.installation.export()
+    visit.sign_in()
+    told = [
+        ("Signed Up", "Track call through Segment's API", '"plan": "pro"'),
+        ("Identify call", "Identify call through Segment's webhook", '"type": "identify"'),
+        ("page_view", "Track call through Segment's API", '"name": "page_view"'),
+    ]
+    live = visit.read(LIVE)
+    for seq, (name, what, kept) in enumerate(told, 1):
+        page = visit.read(f"/apps/{OWNER}/events/{seq}")
+        assert re.search(rf"<h1[^>]*><span[^>]*></span>{name}</h1>", visit.get(f"/apps/{OWNER}/events/{seq}").text)
+        assert what in live
+        assert kept in page
+        assert "from the partner's own systems" in page
+        assert "It came from the partner's own systems." in page
+        assert "Nothing: it came from the partner's own systems." in page
+        assert "MPAC" not in page
+    assert visit.installation.landed() == []
 
 
 @pytest.mark.parametrize("seq", ["0", "2", "x", "1e3", "99999999999999999999", "%C2%B2"])

@@ -116,9 +116,22 @@ ASKS: dict[tuple[str, str], Ask] = {
     ("POST", "/apps/{app_key}/details/test"): Ask(404, app),
     ("POST", "/apps/{app_key}/details/code"): Ask(404, app),
     ("POST", "/apps/{app_key}/details/remove"): Ask(404, app),
+    ("GET", "/apps/{app_key}/authentication"): Ask(200, app),
+    ("POST", "/apps/{app_key}/authentication"): Ask(303, app, lambda of: {"mode": "off"}),
+    ("POST", "/apps/{app_key}/authentication/keys"): Ask(200, app),
+    ("POST", "/apps/{app_key}/authentication/revoke"): Ask(404, app),
+    ("POST", "/apps/{app_key}/authentication/quarantine"): Ask(404, app),
     ("GET", "/apps/{app_key}/live"): Ask(200, app),
     ("GET", "/apps/{app_key}/live/news"): Ask(200, app),
     ("GET", "/apps/{app_key}/events/{seq}"): Ask(404, app),
+    **{
+        ("GET", f"/apps/{{app_key}}/event-names{file}"): Ask(200, app)
+        for file in ("", ".csv", ".json", "/schema.json", "/segment.json", "/rudderstack.zip")
+    },
+    **{("GET", f"/apps/{{app_key}}/event-names/event{file}"): Ask(404, app) for file in ("", ".csv", ".json")},
+    ("POST", "/apps/{app_key}/event-names"): Ask(303, app, lambda of: {"name": "Purchase"}),
+    ("POST", "/apps/{app_key}/event-names/event"): Ask(404, app),
+    ("POST", "/apps/{app_key}/event-names/delete"): Ask(404, app),
     ("GET", "/apps/{app_key}/deliveries"): Ask(200, app),
     ("POST", "/apps/{app_key}/deliveries/resume"): Ask(404, app),
     ("GET", "/apps/{app_key}/deliveries/parked"): Ask(200, app),

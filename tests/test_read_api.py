@@ -38,6 +38,7 @@ FEBRUARY = "period=custom&from=2026-02-01&to=2026-02-28"
 ROUTES = (
     "/api/v1/apps",
     "/api/v1/apps/{app_key}/events",
+    "/api/v1/apps/{app_key}/event-names",
     "/api/v1/apps/{app_key}/numbers/{page}",
     "/api/v1/apps/{app_key}/audiences",
     "/api/v1/partners/{partner_key}/numbers/{page}",

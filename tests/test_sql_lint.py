@@ -19,6 +19,7 @@ ONE_VISITOR = "a visitor's few rows, of all apps of a partner"
 ONCE_A_REBUILD = "once in a rebuild"
 FAN_OUT = {
     "append.events": MANY_APPS,
+    "append.hold": MANY_APPS,
     "append.note": MANY_APPS,
     "append.reject": MANY_APPS,
     "append.see_visitors": MANY_APPS,
@@ -53,7 +54,9 @@ FAN_OUT = {
     "purging.count": ONCE_A_PURGE,
     "purging.forget": ONCE_A_PURGE,
     "purging.newest": ONCE_A_PURGE,
+    "purging.quarantine": ONCE_A_PURGE,
     "purging.rejections": ONCE_A_PURGE,
+    "quarantine.remove_old": ONCE_A_PURGE,
     "removal.next_visitors": ONCE_A_PURGE,
     "removal.rejections": ONCE_A_PURGE,
     "removal.removed_up_to": ONCE_A_RUN,
@@ -75,6 +78,10 @@ FAN_OUT = {
     "rollups.empty_traits": ONCE_A_REBUILD,
     "rollups.empty_audiences": ONCE_A_REBUILD,
     "subjects.removed": ONCE_A_PURGE,
+    "rollups.empty_event_names": ONCE_A_REBUILD,
+    "rollups.empty_event_properties": ONCE_A_REBUILD,
+    "event_names.known": "twice a second at most, by an index, and only what became known since",
+    "checking.deleted_names": ONCE_A_LOOK,
     "rollups.events_a_day": ONCE_A_LOOK,
     "rollups.oldest_waiting": "one event past what is counted, for a page, and only when there is one",
     "rollups.next": "one process counts for all apps, in the order of the log",

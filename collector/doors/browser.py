@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from collector import cookies
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after, text_of
 from collector.doors.listing import Facts, Judge, redacted
+from collector.doors.quick import Answer, Quick, has_failed
 from collector.doors.wire import reason_header, receipt_json, refusal_json
 from collector.ingest import Intake, Receipt, Turned
 from collector.origins import Origins
@@ -30,6 +31,8 @@ _PREFLIGHT: Headers = [
     (b"access-control-max-age", b"86400"),
 ]
 _STATUS = {"origin": 403, "too_large": 413}
+_STORED = Answer(b"HTTP/1.1 204 No Content\r\n")
+_UNAVAILABLE = Answer(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 3\r\ncontent-length: 0\r\n")
 
 
 class BrowserDoor:
@@ -74,7 +77,7 @@ class BrowserDoor:
             refused_all = any(reason == "consent_refused" for _, reason, _ in receipt.rejected)
             await _answer(send, receipt, cors if refused_all else [*cors, *self._cookies(headers, received_at)])
 
-    def quick(self, raw_headers: Headers, body: bytes) -> tuple[asyncio.Future[Stored], Headers] | None:
+    def quick(self, raw_headers: Headers, body: bytes) -> Quick | None:
         """The same for a request that is whole and plainly good; None when it needs the ordinary way."""
         headers = dict(raw_headers)
         origin = self._origins.check(headers.get(b"origin"), headers.get(b"host"))
@@ -88,11 +91,13 @@ class BrowserDoor:
             stored = self._intake.take(DOOR, received_at, arrivals, len(body))
         except Unavailable:
             return None
-        return stored, [*self._origins.headers(origin), *self._cookies(headers, received_at)]
+        return Quick(stored, [*self._origins.headers(origin), *self._cookies(headers, received_at)], self._quick_answer)
 
-    def shed(self) -> None:
-        """Count a request of the quick way that was not stored."""
+    def _quick_answer(self, stored: asyncio.Future[Stored]) -> Answer:
+        if not has_failed(stored):
+            return _STORED
         self._intake.writer.shed(DOOR, time.time_ns() // 1_000_000)
+        return _UNAVAILABLE
 
     def _cookies(self, headers: dict[bytes, bytes], received_at: int) -> Headers:
         if b"cookie" not in headers or headers.get(b"sec-fetch-site") not in (b"same-origin", b"same-site"):

@@ -6,11 +6,13 @@ partner's to begin with, so that it is shown, counted and attributed, and never 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from collector.catalogue import Catalogue
 from collector.ingest import Arrival
+from store import event_rules
 from store.errors import Refused
 from store.event import PARTNER, Details, encode_details
 from store.ids import is_partner_anonymous_id, message_id, uuid7
@@ -20,6 +22,7 @@ from store.secrets import Vault
 MOST_ID_CHARACTERS = 200
 MOST_NAME_CHARACTERS = 200
 MAX_MESSAGE_BYTES = 32_768  # as Segment's own limit for one message
+RESERVED_KEYS = "reserved_keys"  # a flag: properties are among those that are kept for somebody else's use
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +48,16 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     locale: str | None = None
 
 
-def arrival(app: App, told: Told, received_at: int, vault: Vault) -> Arrival:
-    """A message as a row. Raises Refused when it names nobody, or an id or a name cannot be kept."""
+class Means(NamedTuple):
+    """What it takes, beside the message, to make a row of it."""
+
+    vault: Vault
+    catalogue: Catalogue
+
+
+def arrival(app: App, told: Told, received_at: int, means: Means) -> Arrival:
+    """A message as a row. Raises Refused when it names nobody, an id or a name cannot be kept, or its event is not to
+    come in."""
     _check(told)
     identity, identity_text = message_id(told.message_id or str(uuid7(received_at)), app.app_key)
     details = Details(
@@ -58,11 +69,13 @@ def arrival(app: App, told: Told, received_at: int, vault: Vault) -> Arrival:
         campaign=told.campaign or None,
         properties=told.properties or None,
         context=told.context or None,
-        flags=told.flags or None,
+        flags=_flags(told) or None,
     )
     text = encode_details(details).decode()
     if len(text) > MAX_MESSAGE_BYTES:
         raise Refused("too_large", f"a message has at most {MAX_MESSAGE_BYTES} bytes")
+    if told.type == "track":
+        means.catalogue.admit(app.app_key, told.name)  # the last, so that no name is known of which nothing is stored
     row = (
         app.app_key,
         identity,
@@ -72,7 +85,7 @@ def arrival(app: App, told: Told, received_at: int, vault: Vault) -> Arrival:
         told.occurred_at,
         received_at,
         app.partner_key,
-        told.anonymous_id or vault.anonymous_id_for(_known_as(told)),
+        told.anonymous_id or means.vault.anonymous_id_for(_known_as(told)),
         told.user_id,
         told.anonymous_id if told.anonymous_id and is_partner_anonymous_id(told.anonymous_id) else None,
         None,
@@ -92,6 +105,12 @@ def _check(told: Told) -> None:
         most = MOST_NAME_CHARACTERS if what == "event" else MOST_ID_CHARACTERS
         if value and (len(value) > most or "\0" in value):
             raise Refused("invalid", f"at most {most} characters, none of them NUL - at `$.{what}`")
+
+
+def _flags(told: Told) -> list[str]:
+    if told.type == "track" and event_rules.reserved(told.properties) and RESERVED_KEYS not in told.flags:
+        return [*told.flags, RESERVED_KEYS]
+    return told.flags
 
 
 def _known_as(told: Told) -> str:

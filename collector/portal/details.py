@@ -16,6 +16,7 @@ from collector.portal.words import share, span
 from store import description, destinations, ledger, log, looking, proof
 from store.destinations import Destination
 from store.errors import ConfigError
+from store.inbound import inbound
 from store.ledger import Cursor
 from store.registry import App
 
@@ -68,6 +69,7 @@ async def page(
         "days": SHARE_DAYS,
         "share": carried,
         "share_said": share(carried.carrying, carried.views),
+        "inbound": inbound(app, portal.vault, portal.settings.public_url),
     }
     return portal.page(request, "details.html", told | _link(request, app) | (values or {}), status)
 

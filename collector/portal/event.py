@@ -12,11 +12,11 @@ from starlette.responses import Response
 from collector.portal.apps import own_app
 from collector.portal.frame import VIEWERS, NotFound, Page, Portal
 from collector.portal.reading import stores
-from collector.portal.words import EVENTS, FATES, KINDS, OUTCOMES, SOURCES
+from collector.portal.words import FATES, OUTCOMES, SOURCES
 from store import attribution, destinations, fate, looking
 from store.attribution import Listing
 from store.destinations import Course
-from store.event import Event
+from store.event import PARTNER, Event
 from store.fate import Way
 from store.registry import App
 from wire.mapping import Mapper
@@ -55,8 +55,6 @@ async def show(portal: Portal, request: Request) -> Response:
         "stored": "" if event.suppressed else json_text(stored(event)),
         "sides": sides,
         "decided": decided is not None,
-        "events": EVENTS,
-        "kinds": KINDS,
         "sources": SOURCES,
         "fates": FATES,
         "outcomes": OUTCOMES,
@@ -72,7 +70,8 @@ def _matters(course: Course, way: Way) -> bool:
 
 def _side(portal: Portal, app: App, event: Event, course: Course, way: Way) -> Side:
     mapped = Mapper(app, course.destination, portal.settings.event_prefix, course.ids_from).map(event)
-    message = json_text(msgspec.json.decode(mapped.wire)) if mapped.wire else ""
+    leaves = mapped.wire and event.source != PARTNER  # whatever it is called
+    message = json_text(msgspec.json.decode(mapped.wire)) if leaves else ""
     return Side(way.destination, way, message, course.destination.profile)
 
 

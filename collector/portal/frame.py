@@ -38,6 +38,7 @@ from store.settings import Settings
 
 if TYPE_CHECKING:
     from collector.provider import Provider
+    from collector.quarantine import Quarantine
 
 MOST_FORM_BYTES = 32 * 1024
 MOST_FIELDS = 100
@@ -111,6 +112,7 @@ class Portal:
         self.accounts = Accounts(settings.where, self.readers)
         self.looking = asyncio.Lock()  # one look at the accounts at a time
         self.writer = writer
+        self.quarantine: Quarantine | None = None  # of the collector that the portal runs in
         self.secure = not (settings.public_url or "").startswith("http://")
         self.cookie = "__Host-footfall" if self.secure else "footfall"
         self._templates = _templates()

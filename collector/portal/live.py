@@ -16,7 +16,7 @@ from starlette.responses import Response
 from collector.portal.apps import own_app
 from collector.portal.frame import OPERATORS, VIEWERS, Page, Portal, who
 from collector.portal.reading import Stores, given, stores
-from collector.portal.words import EVENTS, KINDS
+from collector.portal.words import EVENTS
 from store import destinations, log, looking
 from store.log import NO_END
 from store.looking import Found, Wanted
@@ -63,7 +63,6 @@ async def show(portal: Portal, request: Request) -> Response:
         "app": app,
         "asked": asked,
         "events": EVENTS,
-        "kinds": KINDS,
         "found": found,
         "newest": settled,
         "rejected": rejected,
@@ -84,8 +83,6 @@ async def news(portal: Portal, request: Request) -> Response:
         rejected = await looking.rejections(opened.log, app.app_key, limit=REJECTIONS)
     values = {
         "app": app,
-        "kinds": KINDS,
-        "events": EVENTS,
         "found": found,
         "newest": settled,
         "rejected": rejected,

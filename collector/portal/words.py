@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from store.event import Event
+from store.event import PARTNER, Event
 
 EVENTS = {
     "page_view": "Page view",
@@ -38,6 +38,18 @@ SOURCES = {
     "browser": "from the listing",
     "server": "from the marketplace's back end",
     "partner": "from the partner's own systems",
+}
+CALLS = {
+    "track": "Track call",
+    "identify": "Identify call",
+    "page": "Page call",
+    "screen": "Screen call",
+    "group": "Group call",
+    "alias": "Alias call",
+}
+DOORS = {  # of what a partner's own systems sent
+    "segment": "through Segment's API",
+    "webhook": "through Segment's webhook",
 }
 FACETS = {
     "tab": "Tab",
@@ -152,9 +164,23 @@ def kind(name: str) -> str:
     return KINDS.get(name, "other")
 
 
+def title(event: Event) -> str:
+    """What an event is called. Of what a partner's own systems sent, as they call it."""
+    if event.source == PARTNER:
+        return event.name or CALLS.get(event.type, event.type)
+    return EVENTS.get(event.name, event.name)
+
+
+def mark(event: Event) -> str:
+    """By which colour its kind is told."""
+    return "other" if event.source == PARTNER else KINDS.get(event.name, "other")
+
+
 def what(event: Event) -> str:
     """What was seen or pressed, in one line."""
     details = event.details
+    if event.source == PARTNER and details is not None:
+        return f"{CALLS.get(event.type, event.type)} {DOORS.get(details.door or '', 'from the partner')}"
     if details is None:
         return "its details cannot be read"
     return details.label or details.title or details.target or details.url or ""
@@ -190,4 +216,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "share": share,
     "sentence": sentence,
     "what": what,
+    "title_of": title,
+    "mark": mark,
 }

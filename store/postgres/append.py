@@ -49,11 +49,16 @@ def _commit(
     slot = connection.backend % SLOTS
     tallies = [(*key, slot, n) for key, n in sorted((counts + carried or carried).items())]
     visitors = _merged(visitor for entry in entries for visitor in entry.visitors)
+    held = sorted({(item.app_key, item.quarantine_id): item for entry in entries for item in entry.held}.values())
+    leaving = sorted(key for entry in entries for key in entry.leaving)
     kept = [rejection for entry in entries for rejection in entry.rejections if rejection.body is not None]
     with connection.raw.pipeline():
         _put(connection, _APPEND, [row for row in numbered if row[0] in fresh], _EVENT)
         _put(connection, _SEE_VISITORS, visitors, _VISITOR)
         _put(connection, _REJECT, kept, _REJECTION)
+        _put(connection, _HOLD, held, _HELD)
+        for key in leaving:
+            connection.execute(_LEAVE, key)
         _put(connection, _TALLY, tallies, _TALLIED)
         connection.execute("commit")
     return Committed(duplicates, unfit, counts)
@@ -137,6 +142,7 @@ _TEXT_6 = (Texts,) * 6
 _EVENT = (Numbers, Texts, Bytes, Texts, Texts, Texts, Numbers, Numbers, *_TEXT_6)
 _VISITOR = (Texts, Texts, Texts, Texts, Texts, Numbers, Texts)
 _REJECTION = (Texts, Texts, Numbers, Texts, Texts, Bytes)
+_HELD = (Texts, Texts, Texts, Texts, Numbers, Texts, Numbers, Bytes)
 _TALLIED = (Texts, Texts, Numbers, Texts, Texts, Numbers, Numbers)
 
 _NOTE = """/* append.note */
@@ -156,6 +162,13 @@ _REJECT = """/* append.reject */
     insert into rejections (app_key, door, received_at, reason, detail, body)
     select * from unnest(?, ?, ?, ?, ?, ?)
     returning rejection_id"""
+
+_HOLD = """/* append.hold */
+    insert into quarantine (app_key, quarantine_id, door, path, received_at, reason, size, body)
+    select * from unnest(?, ?, ?, ?, ?, ?, ?, ?)
+    on conflict do nothing"""
+
+_LEAVE = "/* append.leave */ delete from quarantine where app_key = ? and quarantine_id = ?"
 
 _SEE_VISITORS = """/* append.see_visitors */
     insert into visitors (app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at, campaign)

@@ -62,6 +62,7 @@ async def purge(server: Server, old: Ages, patience: float) -> Removed:
         _, removed.held_back = await _shares(db, await _plan(db), old.events)
         removed.events += await _remove_left(db, old.events - GRACE_MS)
         removed.rejections = await db.execute(_REJECTIONS, (old.rejections,))
+        removed.quarantined = await db.execute(_QUARANTINE, (old.rejections,))
         place: tuple[str, str] | None = ("", "")
         while place is not None:
             n, place = await db.atomic(removal.remove_visitors, place, old, STEP_ROWS)
@@ -296,5 +297,7 @@ _REMOVE_EVENTS = """/* purging.events */
     delete from message_ids
     using gone
     where app_key = ? and message_ids.message_id = gone.message_id and message_ids.seq = gone.seq"""
+
+_QUARANTINE = "/* purging.quarantine */ delete from quarantine where received_at < ?"
 
 _REJECTIONS = "/* purging.rejections */ delete from rejections where received_at < ?"

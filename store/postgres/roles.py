@@ -30,6 +30,7 @@ _LESS: dict[str, tuple[str, ...]] = {
     "events": ("select", "insert"),
     "message_ids": ("select", "insert"),
     "rejections": ("select", "insert"),
+    "quarantine": ("select", "insert", "delete"),
     "visitors": ("select", "insert", "update"),
     "door_tallies": ("select", "insert", "update"),
     "rollups": ("select", "update"),
@@ -48,13 +49,16 @@ _LESS: dict[str, tuple[str, ...]] = {
     "audience_members": _EVERYTHING,
     "audience_slots": _EVERYTHING,
     "audience_traits": _EVERYTHING,
+    "event_names": _EVERYTHING,
+    "event_properties": _EVERYTHING,
+    "event_names_deleted": ("select", "insert", "update"),
     "audit": ("select", "insert"),
     "receipts": ("select", "insert"),
 }
 # Tables of people's own secrets, which nobody needs to see a partner's data.
 APART = frozenset({"people", "tokens"})
 # Columns that are nobody's but ours, in tables of which a partner may read the rest.
-SECRETS = {"destinations": {"segment_write_key", "write_key_fingerprint", "code_hash"}}
+SECRETS = {"destinations": {"segment_write_key", "write_key_fingerprint", "code_hash"}, "key_pairs": {"secret"}}
 
 
 class Right(NamedTuple):

@@ -17,9 +17,10 @@ import msgspec
 from store.database import Connection, Database, Where, open_reader, open_writer
 from store.entry import HOUR_MS
 from store.log import NO_END
-from store.rollups import counting
+from store.rollups import counting, event_names
 from store.rollups.counting import SLOT_MS, SLOTS_A_DAY, Known, Listing, Turn, open_day, slots
-from store.rollups.facets import BEFORE, FACETS, NEXT, TIME
+from store.rollups.event_names import EventName, Name
+from store.rollups.facets import BEFORE, FACETS, NEXT, REST, TIME
 from store.rollups.following import RUN, next_events, standing
 from store.rollups.sets import NOBODY, stored, union
 
@@ -68,19 +69,26 @@ async def check(where: Where, scratch: Path, now: int, tell: Callable[[int, int]
                     return Checked(events, up_to, differences)
             if known_from is None:
                 differences += [each async for each in _compared_beside(there, again, listing)]
-                if len(differences) >= most:
-                    return Checked(events, up_to, differences[:most])
-        return Checked(events, up_to, differences)
+            differences += await _compared_names(there, again, listing, known_from is None)
+            if len(differences) >= most:
+                break
+        return Checked(events, up_to, differences[:most])
 
 
 async def _count(there: Database, again: Database, up_to: int, now: int, tell: Callable[[int, int], None]) -> int:
     known: Known = {}
     seq = events = 0
+    deleted = await there.all("/* checking.deleted_names */ select app_key, name, seq from event_names_deleted")
+    await again.atomic(_delete_again, deleted)
     while batch := await next_events(there, seq, up_to, RUN):
         await again.atomic(counting.count, Turn("check", seq, now), batch, known, batch[-1].seq)
         seq, events = batch[-1].seq, events + len(batch)
         tell(seq, up_to)
     return events
+
+
+def _delete_again(connection: Connection, deleted: list[tuple[str, str, int]]) -> None:
+    connection.executemany(_DELETE_AGAIN, deleted)
 
 
 async def _listings(there: Database, again: Database) -> list[Listing]:
@@ -170,6 +178,35 @@ def _differences(
             yield Difference(listing[0], f"{facet} {place[1]}".strip(), place[0] * unit, *words)
 
 
+async def _compared_names(there: Database, again: Database, listing: Listing, all_there: bool) -> Iterator[Difference]:
+    """Of names, and of their properties; what came before it was removed may have been more."""
+    said = {name.row.name: name for name in await event_names.names(there, *listing)}
+    true = {name.row.name: name for name in await event_names.names(again, *listing)}
+    return _different_names(listing[0], said, true, all_there)
+
+
+def _different_names(
+    app_key: str, said: dict[str, Name], true: dict[str, Name], all_there: bool
+) -> Iterator[Difference]:
+    for name in sorted(said.keys() | true.keys()):
+        ours, theirs = said.get(name), true.get(name)
+        if all_there:
+            differ = ours != theirs
+        else:
+            differ = REST not in said and (ours.row.events if ours else 0) < (theirs.row.events if theirs else 0)
+        if differ:
+            yield Difference(app_key, f"event name {name}", None, _words_of(ours), _words_of(theirs))
+
+
+def _words_of(name: Name | None) -> str:
+    if name is None:
+        return "none"
+    row: EventName = name.row
+    parts = [f"{row.events} events, {row.first_at} to {row.last_at}, sample {row.sample_seq}"]
+    parts += [f"{prop} {kind} {n}" for prop, kinds in sorted(name.properties.items()) for kind, n in kinds.items()]
+    return ", ".join([*parts, *([f"{row.more} more"] if row.more else [])])[:500]
+
+
 def _words(told: tuple[int, bytes]) -> str:
     return f"{told[0]} events, {len(union([told[1]]))} visitors"
 
@@ -207,6 +244,9 @@ _BESIDE = {
         order by trait, id, kind
         limit ?""",
 }
+_DELETE_AGAIN = """/* checking.delete_again */
+    insert into event_names_deleted (app_key, name, seq)
+    values (?, ?, ?)"""
 
 _REACH = """/* checking.reach */
     select min(slot), max(slot)

@@ -15,6 +15,7 @@ import msgspec
 from store.audiences import noting as audiences
 from store.database import Connection
 from store.event import PARTNER
+from store.rollups import event_names
 from store.rollups.facets import CTA, FACETS, REST, TAB, Counted, facets, label, most_values
 from store.rollups.journeys import Journey, advance, step_of
 from store.rollups.sets import NOBODY, stored, union
@@ -74,6 +75,7 @@ def _count(connection: Connection, events: Sequence[Counted], known: Known) -> N
     sums = _summed(connection, events, numbers, known)
     _write(connection, sums)
     _note_events(connection, events, numbers)
+    event_names.count(connection, events)
     _close_days(connection, events)
 
 

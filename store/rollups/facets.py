@@ -29,7 +29,7 @@ REST = "…"  # the value of all that is not kept apart
 MOST_CHARACTERS = 100
 MOST_VALUES = 300
 MOST_PARAMETERS = 20  # of a page's address, beside the campaign's
-MOST_LINKS = 3_000  # of journeys
+MOST_LINKS = 3_000  # of journeys; of events' names, those that were deleted among them
 # Set anew with every click by those who sell it.
 CLICK_IDS = frozenset(
     "_ga _gl dclid epik fbclid gbraid gclid gclsrc igshid li_fat_id mc_cid mc_eid msclkid rdt_cid"
@@ -38,7 +38,8 @@ CLICK_IDS = frozenset(
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
-    """What of an event's details counts."""
+    """What of an event's details counts. `properties` are of what a partner's own systems sent: see
+    store/rollups/event_names.py."""
 
     query: dict[str, str] | None = None
     referrer: str | None = None
@@ -69,7 +70,7 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
 
 def most_values(facet: str) -> int:
     """How many values of a facet are kept apart."""
-    return MOST_LINKS if facet in (NEXT, BEFORE) else MOST_VALUES
+    return MOST_LINKS if facet in (NEXT, BEFORE, SENT) else MOST_VALUES
 
 
 def facets(event: Counted) -> list[tuple[str, str]]:
@@ -113,6 +114,11 @@ def host(referrer: str | None) -> str:
     except ValueError:
         return ""
     return cut(found.removeprefix("www."))
+
+
+def is_cut(text: str) -> bool:
+    """Whether a value may stand for a longer one."""
+    return len(text) == MOST_CHARACTERS and text.endswith("…")
 
 
 def cut(text: str) -> str:

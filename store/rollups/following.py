@@ -13,8 +13,9 @@ import msgspec
 
 from store import log
 from store.database import Connection, Database, Row
-from store.rollups import counting
+from store.rollups import counting, event_names
 from store.rollups.counting import Known, Turn
+from store.rollups.event_names import Deletion
 from store.rollups.facets import Counted, Told
 
 RUN = 1_000  # events that one transaction counts
@@ -29,6 +30,7 @@ class Standing(NamedTuple):
     rebuild_id: int
     taken_by: str
     taken_until: int
+    deletion_id: int = 0
 
 
 async def standing(db: Database) -> Standing:
@@ -57,19 +59,23 @@ class Follower:
 
     async def step(self, now: int, most: int | None = None) -> int:
         """Count what comes next, at most so many events (else RUN); how many were. 0: there was none, or another
-        process counts. A step that empties the rollups is as if it had counted as many as it may.
+        process counts. A step that empties the rollups, or forgets names, is as if it had counted as many as it may.
 
         Raises StoreUnavailable.
         """
         at = await standing(self._reader)
         if at.taken_by != self._name and at.taken_until >= now:
             return 0
-        wanted = await last_rebuild(self._registry)
+        wanted, deleted = await _asked_for(self._registry)
+        settled = await log.settled(self._reader)
+        if deleted > at.deletion_id:
+            deletions = await event_names.asked_deletions(self._registry, at.deletion_id)
+            await self._writer.atomic(_delete_names, Turn(self._name, at.seq, now), deletions, max(settled, at.seq))
+            return most or RUN
         if wanted > at.rebuild_id:
             await self._writer.atomic(_begin_anew, Turn(self._name, at.seq, now), wanted)
             self._known = {}
             return most or RUN
-        settled = await log.settled(self._reader)
         events = await next_events(self._reader, at.seq, settled, most or RUN) if settled > at.seq else []
         if not events:
             return 0
@@ -114,6 +120,12 @@ async def last_rebuild(registry: Database) -> int:
     return found
 
 
+async def _asked_for(registry: Database) -> tuple[int, int]:
+    """The numbers of the last rebuild and of the last deletion of an event's name."""
+    rebuild_id, deletion_id = (await registry.all(_ASKED_FOR))[0]
+    return rebuild_id, deletion_id
+
+
 async def ask_for_rebuild(registry: Database, now: int, who: str) -> int:
     """Have everything counted anew; the rebuild's number."""
     return await registry.atomic(_ask, now, who)
@@ -141,6 +153,12 @@ def _told(details: str) -> Told:
         return msgspec.json.decode(details, type=Told)
     except msgspec.DecodeError:
         return Told()  # it counts as what its columns say
+
+
+def _delete_names(connection: Connection, turn: Turn, deletions: list[Deletion], up_to: int) -> None:
+    """What is not counted yet of these names, up to a seq, never will be."""
+    if counting.take_turn(connection, turn):
+        event_names.delete(connection, deletions, up_to)
 
 
 def _begin_anew(connection: Connection, turn: Turn, rebuild_id: int) -> None:
@@ -207,6 +225,22 @@ _EMPTY = (
       select partner_key, kind, id, visitor
       from rollup_names
       order by partner_key, kind, id, visitor
+      limit ?
+    )""",
+    """/* rollups.empty_event_names */
+    delete from event_names
+    where (app_key, partner_key, name) in (
+      select app_key, partner_key, name
+      from event_names
+      order by app_key, partner_key, name
+      limit ?
+    )""",
+    """/* rollups.empty_event_properties */
+    delete from event_properties
+    where (app_key, partner_key, name, property, kind) in (
+      select app_key, partner_key, name, property, kind
+      from event_properties
+      order by app_key, partner_key, name, property, kind
       limit ?
     )""",
     """/* rollups.empty_visitors */
@@ -276,9 +310,14 @@ _EMPTY = (
 )
 
 _STANDING = """/* rollups.standing */
-    select seq, received_at, rebuild_id, taken_by, taken_until
+    select seq, received_at, rebuild_id, taken_by, taken_until, deletion_id
     from rollups
     where one = 1"""
+
+_ASKED_FOR = """/* rollups.asked_for */
+    select
+      (select coalesce(max(rebuild_id), 0) from rebuilds),
+      (select coalesce(max(deletion_id), 0) from event_deletions)"""
 
 _LEAVE = """/* rollups.leave */
     update rollups

@@ -121,6 +121,14 @@ class Found(msgspec.Struct, frozen=True):
     kind: str
 
 
+class Series(msgspec.Struct, frozen=True):
+    """How often something was in each of several bins, how many visitors there were in each, and in all of them."""
+
+    events: list[int]
+    visitors: list[int]
+    everybody: int
+
+
 class Piece(NamedTuple):
     """What is read at once: "days" or "slots", from `first` up to `end`."""
 
@@ -190,6 +198,19 @@ async def seqs_of(
 ) -> list[tuple[str, int]]:
     """(app, seq) of a visitor's events on these listings, the newest first."""
     return await db.run(_seqs_of, scope, number, before, limit)
+
+
+async def series(
+    db: Database,
+    scope: Scope,
+    facet: str,
+    bins: Sequence[Span],
+    called: Mapping[str, str],
+    wanted: Sequence[str] | None = None,
+) -> dict[str, Series]:
+    """A facet's values over bins, by what each is `called`, else by itself: those that are called the same are one. Of
+    all values, or of a few; without filters."""
+    return await db.run(_series, scope, facet, bins, called, wanted)
 
 
 async def events_a_day(db: Database, first: int, end: int) -> list[tuple[str, str, int, str, int]]:
@@ -333,6 +354,32 @@ def _seqs_of(connection: Connection, scope: Scope, number: int, before: int, lim
         for (seq,) in connection.execute(_EVENTS_OF, (partner_key, number, before, app_key, limit)).fetchall()
     ]
     return sorted(found, key=lambda each: -each[1])[:limit]
+
+
+def _series(
+    connection: Connection,
+    scope: Scope,
+    facet: str,
+    bins: Sequence[Span],
+    called: Mapping[str, str],
+    wanted: Sequence[str] | None,
+) -> dict[str, Series]:
+    if wanted is None:
+        found = _by_bin(connection, scope, facet, bins)
+    else:
+        found = [dict(_some(connection, scope, facet, span, wanted)) for span in bins]
+    by_name: dict[str, list[Sets]] = {}
+    for nth, values in enumerate(found):
+        for value, sets in values.items():
+            there = by_name.setdefault(called.get(value, value), [Sets(0, []) for _ in bins])[nth]
+            there.events += sets.events
+            there.stored += sets.stored
+    return {name: _added_up(sets) for name, sets in by_name.items()}
+
+
+def _added_up(sets: Sequence[Sets]) -> Series:
+    visitors = [union(each.stored) for each in sets]
+    return Series([each.events for each in sets], [len(each) for each in visitors], len(Visitors.union(*visitors)))
 
 
 # --- reading sets

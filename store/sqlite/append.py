@@ -29,8 +29,15 @@ def commit(connection: sqlite3.Connection, entries: Sequence[Entry], carried: Co
     connection.executemany(_SEE_VISITOR, [visitor for entry in entries for visitor in entry.visitors])
     kept = [rejection for entry in entries for rejection in entry.rejections if rejection.body is not None]
     connection.executemany(_REJECT, kept)
+    for sql, parked in ((_HOLD, [held for entry in entries for held in entry.held]), (_LEAVE, _leaving(entries))):
+        if parked:
+            connection.executemany(sql, parked)
     connection.executemany(_TALLY, [(*key, n) for key, n in chain(counts.items(), carried.items())])
     return Committed(duplicates, unstorable, counts)
+
+
+def _leaving(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    return [key for entry in entries for key in entry.leaving]
 
 
 def insert_statement(rows: int) -> str:
@@ -94,6 +101,13 @@ _SEE_VISITOR = """/* log.see_visitor */
 _REJECT = """/* log.reject */
     insert into rejections (app_key, door, received_at, reason, detail, body)
     values (?, ?, ?, ?, ?, ?)"""
+
+_HOLD = """/* log.hold */
+    insert into quarantine (app_key, quarantine_id, door, path, received_at, reason, size, body)
+    values (?, ?, ?, ?, ?, ?, ?, ?)
+    on conflict do nothing"""
+
+_LEAVE = "/* log.leave */ delete from quarantine where app_key = ? and quarantine_id = ?"
 
 _TALLY = """/* log.tally */
     insert into door_tallies (app_key, door, hour, outcome, reason, n)

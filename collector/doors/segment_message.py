@@ -1,0 +1,292 @@
+"""One message as Segment's clients write it, read into the form that all partners' doors share.
+
+Liberal in what its senders disagree on: null and missing are alike, and so are an empty id and none. Strict in what an
+id means: all zeros name nobody. What was in Segment already carries `receivedAt`, and its clock is not corrected again.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from collector.doors import claims
+from collector.doors.partner import Told
+from collector.doors.wire import DAY_MS, YEAR_2000_MS, milliseconds
+from collector.scrub import scrub
+from store.errors import Refused
+
+TYPES = ("track", "identify", "page", "screen", "group", "alias")
+MAX_DEPTH = 50  # of objects and lists in one another
+MOST_CAMPAIGN_PARTS = 50
+MOST_MESSAGE_ID_CHARACTERS = 100
+
+Stated = str | int | None  # ISO 8601, or epoch milliseconds
+
+
+class Message(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """The fields of Segment's spec that count here; all others are passed over."""
+
+    type: str | None = None
+    event: str | None = None
+    name: str | None = None
+    category: str | None = None
+    message_id: str | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    previous_id: str | None = None
+    group_id: str | None = None
+    properties: dict[str, Any] | None = None
+    traits: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
+    timestamp: Stated = None
+    original_timestamp: Stated = None
+    received_at: Stated = None
+
+
+class Facts(msgspec.Struct, frozen=True, gc=False):
+    """What the request says of all its messages: `type` is its path's, '' when each names its own; `sent_at` is the
+    sender's clock; `passed_on`: Segment had them, and sends them."""
+
+    door: str
+    received_at: int
+    type: str = ""
+    sent_at: int | None = None
+    context: dict[str, Any] = {}
+    passed_on: bool = False
+
+
+def told(message: Message, facts: Facts) -> Told:
+    """Raises Refused."""
+    kind = facts.type or message.type or ""
+    if kind == "delete":
+        raise Refused("deletion", "a person is to be deleted, which the marketplace's operator does by hand: ask there")
+    if kind not in TYPES:
+        raise Refused("invalid", f"a type is one of {', '.join(TYPES)} - at `$.type`")
+    context = _context(message, facts)
+    ids = _device_ids(context["device"], context) if "device" in context else {}
+    if kind == "alias":
+        ids["previous_id"] = _previous(message)
+    claim = claims.from_context(_campaign(context["campaign"])) if "campaign" in context else claims.NONE
+    user_agent, locale = context.get("userAgent"), context.get("locale")
+    return Told(
+        door=facts.door,
+        type=kind,
+        name=_name(kind, message),
+        message_id=_message_id(message.message_id),
+        anonymous_id=present(message.anonymous_id),
+        user_id=present(message.user_id),
+        occurred_at=_occurred_at(message, facts),
+        ids=ids,
+        campaign=claim.campaign,
+        flags=claim.flags,
+        properties=_properties(kind, message),
+        context={name: value for name, value in context.items() if name not in _HAVE_A_PLACE},
+        user_agent=user_agent[:512] if isinstance(user_agent, str) and user_agent else None,
+        locale=locale[:35] if isinstance(locale, str) and locale else None,
+    )
+
+
+def present(text: str | None) -> str | None:
+    """An id, or None when it names nobody: empty, blank, or all zeros."""
+    if not text or not text.strip(" \t\r\n0-"):
+        return None
+    return text
+
+
+_HAVE_A_PLACE = frozenset({"userAgent", "locale", "campaign"})  # of their own in what is stored
+
+
+def _message_id(text: str | None) -> str | None:
+    if text and len(text) > MOST_MESSAGE_ID_CHARACTERS:
+        raise Refused("invalid", f"at most {MOST_MESSAGE_ID_CHARACTERS} characters - at `$.messageId`")
+    return text or None
+
+
+def _previous(message: Message) -> str:
+    """As whom an alias was known before."""
+    if not (previous := present(message.previous_id)):
+        raise Refused("no_previous", "an alias call names who it was before - at `$.previousId`")
+    return previous
+
+
+def _name(kind: str, message: Message) -> str:
+    if kind == "track":
+        return message.event or ""
+    if kind not in ("page", "screen"):
+        return ""
+    name = message.name or (message.properties or {}).get("name")
+    return name if isinstance(name, str) else ""
+
+
+# --- what is said of it
+
+
+def _context(message: Message, facts: Facts) -> dict[str, Any]:
+    """The message's own over the request's, name by name."""
+    context = facts.context if message.context is None else {**facts.context, **message.context}
+    context = cleaned(context, "context")
+    page = context.get("page")
+    return {**context, "page": _scrubbed(page)} if isinstance(page, dict) else context
+
+
+def _properties(kind: str, message: Message) -> dict[str, Any]:
+    """Or the traits. What a group, a page or a screen has beside them is put among them."""
+    given = message.traits if kind in ("identify", "group") else message.properties
+    properties = cleaned(given or {}, "properties")
+    if kind == "group":
+        if not (group := present(message.group_id)):
+            raise Refused("no_group", "a group call names its group - at `$.groupId`")
+        return {**properties, "groupId": group}
+    if kind not in ("page", "screen"):
+        return properties
+    if message.category and "category" not in properties:
+        properties = {**properties, "category": message.category}
+    return _scrubbed(properties)
+
+
+_ADDRESSES = ("url", "referrer", "search")
+
+
+def _scrubbed(page: dict[str, Any]) -> dict[str, Any]:
+    """Addresses without what no address may keep."""
+    found = {name: page[name] for name in _ADDRESSES if isinstance(page.get(name), str) and page[name]}
+    return {**page, **{name: scrub(address).url for name, address in found.items()}} if found else page
+
+
+def cleaned(part: dict[str, Any], where: str) -> dict[str, Any]:
+    """Without network addresses, which are stored nowhere. Raises Refused when it is nested too deeply."""
+    return part if _is_clean(part, where, MAX_DEPTH) else _without_addresses(part)
+
+
+# As the clients and the servers before us are known to call them.
+NETWORK_ADDRESSES = frozenset(
+    {"ip", "IP", "Ip", "ipAddress", "ip_address", "IPAddress", "ipaddress", "IpAddress", "ipv4", "ipv6", "IPv4", "IPv6"}
+    | {"remoteAddr", "remote_addr", "remoteAddress", "remote_address", "REMOTE_ADDR", "clientIp", "clientIP"}
+    | {"client_ip", "requestIp", "requestIP", "request_ip", "userIp", "userIP", "user_ip", "realIp", "real_ip"}
+    | {
+        "x-forwarded-for",
+        "X-Forwarded-For",
+        "xForwardedFor",
+        "x_forwarded_for",
+        "x-real-ip",
+        "X-Real-IP",
+        "$ip",
+        "__ip",
+    }
+)
+
+
+def _is_clean(part: Any, where: str, depth: int) -> bool:
+    if depth == 0:
+        raise Refused("too_deep", f"at most {MAX_DEPTH} objects and lists in one another - at `$.{where}`")
+    if type(part) is dict:
+        if not NETWORK_ADDRESSES.isdisjoint(part):
+            _is_clean([value for name, value in part.items() if name not in NETWORK_ADDRESSES], where, depth)
+            return False
+        part = part.values()
+    clean = True
+    for value in part:
+        kind = type(value)
+        if (kind is dict or kind is list) and not _is_clean(value, where, depth - 1):
+            clean = False
+    return clean
+
+
+def _without_addresses(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {n: _without_addresses(value) for n, value in part.items() if n not in NETWORK_ADDRESSES}
+    return [_without_addresses(item) for item in part] if isinstance(part, list) else part
+
+
+# --- whose device
+
+
+def _device_ids(device: Any, context: dict[str, Any]) -> dict[str, str]:
+    """A device's ids by kind. Which kinds `id` and `advertisingId` are is for the make of the device to say."""
+    if not isinstance(device, dict):
+        return {}
+    advertising, own = _KINDS.get(_make(device, context), ("advertising_id", "device_id"))
+    named = [(advertising, device.get("advertisingId")), (own, device.get("id"))]
+    named += [(kind, device.get(name)) for name, kind in _DEVICE_IDS.items()]
+    return {kind: value for kind, value in named if isinstance(value, str) and present(value)}
+
+
+def _make(device: dict[str, Any], context: dict[str, Any]) -> str:
+    system = context.get("os")
+    make = device.get("type") or (system.get("name") if isinstance(system, dict) else None)
+    return make.lower() if isinstance(make, str) else ""
+
+
+_APPLE, _ANDROID = ("idfa", "idfv"), ("adid", "android_id")
+_KINDS = {"android": _ANDROID} | dict.fromkeys(("ios", "ipados", "tvos", "visionos", "watchos", "iphone os"), _APPLE)
+_DEVICE_IDS = {
+    "idfa": "idfa",
+    "idfv": "idfv",
+    "adid": "adid",
+    "gaid": "adid",
+    "androidId": "android_id",
+    "android_id": "android_id",
+}
+
+
+# --- which campaign
+
+
+def _campaign(given: Any) -> dict[str, str]:
+    """By the names of Segment's spec; where a part is there under two, the spec's own counts."""
+    if not isinstance(given, dict):
+        return {}
+    parts: dict[str, str] = {}
+    for name in sorted(given, key=lambda name: name != part_of(name)):
+        value = given[name]
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool) and str(value).strip():
+            parts.setdefault(part_of(name), str(value))
+    if len(parts) > MOST_CAMPAIGN_PARTS:
+        raise Refused("invalid", f"at most {MOST_CAMPAIGN_PARTS} parts - at `$.context.campaign`")
+    return parts
+
+
+@lru_cache(maxsize=1024)
+def part_of(name: str) -> str:
+    """What a campaign's part is called: without `utm_`, and in small letters with `_` between the words."""
+    name = name[:200].removeprefix("utm_")
+    return "name" if name == "campaign" else _HUMP.sub(r"\1_\2", name).lower()
+
+
+_HUMP = re.compile(r"([a-z0-9])([A-Z])")
+
+
+# --- when
+
+
+def _occurred_at(message: Message, facts: Facts) -> int:
+    """By our clock, in epoch ms: the sender's clock corrected by when it says it sent. Raises Refused."""
+    received_at = facts.received_at
+    if message.timestamp is not None and (facts.passed_on or message.received_at is not None):
+        stated, sent_at = moment(message.timestamp, "timestamp"), None  # Segment has corrected it
+    elif message.original_timestamp is not None:
+        stated, sent_at = moment(message.original_timestamp, "originalTimestamp"), facts.sent_at
+    elif message.timestamp is not None:
+        stated, sent_at = moment(message.timestamp, "timestamp"), facts.sent_at
+    else:
+        return received_at
+    corrected = stated if sent_at is None else stated + received_at - sent_at
+    for occurred in (corrected, stated):
+        if YEAR_2000_MS <= occurred <= received_at + DAY_MS:
+            return min(occurred, received_at)
+    raise Refused("invalid", "the time is not between the year 2000 and tomorrow - at `$.timestamp`")
+
+
+def moment(stated: str | int, field: str) -> int:
+    """Epoch ms; without a zone, UTC is meant. Raises Refused."""
+    if isinstance(stated, int):
+        return stated
+    try:
+        parsed = datetime.fromisoformat(stated)
+    except ValueError:
+        raise Refused("invalid", f"this is no time as ISO 8601 writes it - at `$.{field}`") from None
+    return milliseconds(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
