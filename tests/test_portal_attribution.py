@@ -163,7 +163,7 @@ def test_what_did_not_count_is_explained_with_its_window(house: House) -> None:
     assert "There was evidence, and none of it counts." in page
     assert "too long before the install: 59 d, and a click counts for 30 d (the default)." in page
     assert "Nothing is known that led to it" in bare
-    assert "Somebody installed the app who has it already" in words_of(again)
+    assert "Somebody installed the app who has it already, or had it, the same visitor: no" in words_of(again)
     assert f'href="{CONVERSIONS}/4"' in again
 
 

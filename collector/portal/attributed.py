@@ -56,6 +56,12 @@ LOST = {
     "other_device": "Address and agent are alike, and the devices differ",
     "not_allowed": "It fits by address and agent alone, which the rules do not allow",
 }
+REINSTALLED = {
+    "known_device": ", on the same device",
+    "known_account": ", by the same account",
+    "known_visitor": ", the same visitor",
+    "known_subject": ", by ids that other events named together",
+}
 CAUSES = {
     "install": "the install was told of",
     "evidence": "later evidence came in",
@@ -121,7 +127,8 @@ def why(decision: Decision, at: int) -> str:
 
 def _unattributed(decision: Decision) -> str:
     if decision.outcome == "reinstall":
-        return "Somebody installed the app who has it already, or had it: no campaign gets it."
+        known = REINSTALLED.get(decision.reason, "")
+        return f"Somebody installed the app who has it already, or had it{known}: no campaign gets it."
     if decision.outcome == "told_again":
         return "The marketplace and the partner's systems both told of this install. It counts once, by the other."
     if decision.reason == "no_touchpoint":

@@ -84,6 +84,8 @@ def _reason(install: Install) -> str:
         return attributed.LEVELS.get(install.reason, install.reason)
     if install.outcome == "organic" and install.reason != "no_touchpoint":
         return attributed.LOST.get(install.reason, install.reason)
+    if install.outcome == "reinstall":
+        return attributed.REINSTALLED.get(install.reason, "").removeprefix(", ")
     return "no campaign before it" if install.outcome == "organic" else ""
 
 
