@@ -336,7 +336,7 @@ _EVENTS = f"""
 
 # In the order of its key: so the table is written from its beginning to its end.
 _VISITORS = """
-    insert into visitors
+    insert into visitors (app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at)
     select app_key, anonymous_id, user_id, partner_anonymous_id, coalesce(suppressed, ''), max(received_at)
     from events not indexed
     where name = 'page_view'

@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
+from store.campaign import campaign
 from store.ids import is_partner_anonymous_id
 
 PARTNER_PARAMETER = "partner_anonymous_id"
@@ -26,12 +27,14 @@ _PLACE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 class Scrubbed(msgspec.Struct, frozen=True):
-    """A URL that may be stored, its query as a mapping (a repeated key keeps its last value), and what was cut out."""
+    """A URL that may be stored, its query as a mapping (a repeated key keeps its last value), what was cut out, and the
+    campaign that the query names."""
 
     url: str
     path: str
     query: dict[str, str]
     partner_anonymous_id: str | None
+    campaign: dict[str, str]
 
 
 def scrub(url: str) -> Scrubbed:
@@ -57,7 +60,7 @@ def _scrub(url: str) -> Scrubbed:
             kept.append(piece)
             query[_storable(name)] = _storable(value)
     url = f"{address}?{'&'.join(kept)}" if kept else address
-    return Scrubbed(url, slash + path or "/", query, partner_anonymous_id)
+    return Scrubbed(url, slash + path or "/", query, partner_anonymous_id, campaign(query))
 
 
 _cached = lru_cache(maxsize=4096)(_scrub)

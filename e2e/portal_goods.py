@@ -20,9 +20,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
-from portal_past import past, sent
+from portal_past import CAMPAIGNS, past, sent
 
 from exporter.report import Voice
 from exporter.run import run_once
@@ -315,13 +316,39 @@ class Goods:
     async def four_hours(self) -> None:
         """Events of every kind, hour by hour, and after three of the hours a run of the exporter."""
         await self.collect(4 * HOUR_MS, 14)
+        await self.journey()
         await self.export(3 * HOUR_MS, Reply(503, "upstream is busy"))
         await self.collect(3 * HOUR_MS - MINUTE_MS, 22)
         await self.export(2 * HOUR_MS)
+        await self.late()
         await self.collect(2 * HOUR_MS - MINUTE_MS, 30)
         await self.export(HOUR_MS)
         await self.collect(40 * MINUTE_MS, 9)
         await self.refuse()
+
+    async def journey(self) -> None:
+        """Somebody whom three campaigns led to an install, who then paid, and installed once more."""
+        days = 43, 19, 9, 8
+        touches = [
+            self.row("page_view", self.now - ago * DAY_MS, 7_000, arrival(*campaign))
+            for ago, campaign in zip(days, [*CAMPAIGNS, next(iter(CAMPAIGNS))], strict=True)
+        ]
+        at, told = self.now - 200 * MINUTE_MS, {"source": "server"}
+        installs = [self.row("install", at + n * 9 * MINUTE_MS, 7_000, Details(), **told) for n in range(2)]
+        paid = Details(door="segment", properties={"total": 49.9, "currency": "EUR"})
+        rows = [*touches, *installs, self.row("Order Completed", at + 5 * MINUTE_MS, 7_000, paid, source=PARTNER)]
+        await self.commit(at, rows)
+
+    async def late(self) -> None:
+        """What a browser kept until now of the day before that install: it is decided anew."""
+        view = arrival("forum", "social", "which-charts")
+        at = self.now - 110 * MINUTE_MS
+        await self.commit(at, [self.row("page_view", at, 7_000, view, occurred=self.now - 2 * DAY_MS)])
+
+    async def commit(self, at: int, rows: list[Any]) -> None:
+        async with await open_writer(self.settings.where, "log") as db:
+            done = await log.commit(db, [self.entry(at, rows)], Counter())
+            assert not done.unstorable
 
     async def collect(self, ago: int, visits: int) -> None:
         """Visits to Charts, half a minute apart, and one to Notes."""
@@ -382,7 +409,8 @@ class Goods:
         message_id = uuid.uuid5(uuid.NAMESPACE_OID, f"event {next(self._numbers)}").bytes
         optional = [fields.get(each) for each in ("user_id", "partner_anonymous_id", "suppressed")]
         text = encode_details(details).decode()
-        head = (app_key, message_id, "track", name, source, at - 300, at, partner_key, sha1(f"visitor {visitor}"))
+        when = (fields.get("occurred", at - 300), at)
+        head = (app_key, message_id, "track", name, source, *when, partner_key, sha1(f"visitor {visitor}"))
         return (*head, *optional, text)
 
     async def export(self, ago: int, first: Reply | None = None) -> None:
@@ -450,6 +478,13 @@ class Goods:
             self.names["receipt_id"] = await db.value(
                 "select min(receipt_id) from receipts where app_key = ?", (CHARTS,)
             )
+            self.names["conversion_seq"] = await db.value(
+                "select min(seq) from conversions where app_key = ? and campaign_key = ?",
+                (CHARTS, "forum/which-charts"),
+            )
+            self.names["organic_seq"] = await db.value(
+                "select max(seq) from conversions where app_key = ? and outcome = 'organic'", (CHARTS,)
+            )
 
     async def empty(self) -> None:
         async with await open_writer(self.settings.where, "registry") as db:
@@ -457,6 +492,12 @@ class Goods:
             await self.apps(db, (CHARTS, "acme", "1219125", "Charts for Teams"))
         async with await open_writer(self.settings.where, "log"):
             pass
+
+
+def arrival(source: str, medium: str, campaign: str) -> Details:
+    """A page that a campaign led to."""
+    query = {"utm_source": source, "utm_medium": medium, "utm_campaign": campaign}
+    return Details(f"{LISTING}?{urlencode(query)}", query, title="Charts for Teams | Marketplace", user_agent=FIREFOX)
 
 
 def sha1(text: str) -> str:

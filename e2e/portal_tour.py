@@ -69,6 +69,7 @@ LOOKS = {
     "sources": "Where visitors came from, and what those of each source did.",
     "clicks": "Tabs and calls to action that were clicked.",
     "journeys": "Journeys: which step followed which.",
+    "attribution": "Attribution: which campaigns brought installs, under each model beside the others.",
     "visitors": "Visitors who did something of late, and the search for one by any id.",
     "audiences": "Audiences of Segment Engage: how large each is, and who came and went.",
 }
@@ -221,6 +222,30 @@ STOPS = [
         "Changing a webhook and its template.",
         states=("full",),
     ),
+    Stop(
+        f"{APP}/attribution",
+        "attribution-decay",
+        "Campaigns in the order of another model.",
+        "model=decay",
+        ("owner",),
+        ("full",),
+    ),
+    Stop(f"{APP}/attribution/conversions", "conversions", "Every install, and the campaign that brought it."),
+    Stop(
+        f"{APP}/attribution/conversions/{{seq}}",
+        "conversion",
+        "One install: why this campaign, and why the others lost.",
+        states=("full",),
+        aloud=("seq=conversion_seq",),
+    ),
+    Stop(
+        f"{APP}/attribution/conversions/{{seq}}",
+        "conversion-organic",
+        "One that no campaign brought.",
+        states=("full",),
+        aloud=("seq=organic_seq",),
+    ),
+    Stop(f"{APP}/attribution/rules", "attribution-rules", "The rules in force, whence they are, and setting them."),
     Stop("/account", "account", "One's own name, password, second step, and where one is signed in."),
     Stop("/account", "account-secured", "The same with a second step.", who=("secured",), states=("full",)),
     Stop("/account/second-step", "second-step", "Setting up a second step."),
@@ -239,6 +264,12 @@ STOPS = [
     Stop("/operator", "operator", "What came to all doors together.", who=("operator",)),
     Stop("/operator/partners", "partners", "Partners, and adding one.", who=("operator",)),
     Stop("/operator/apps", "operator-apps", "All apps, and adding one.", who=("operator",)),
+    Stop(
+        "/operator/attribution",
+        "operator-attribution",
+        "The rules of attribution for every app that has none of its own.",
+        who=("operator",),
+    ),
     Stop("/operator/settings", "settings", "The settings in force.", who=("operator",)),
     Stop("/operator/health", "health", "What is well, and what to look at.", who=("operator",)),
     Stop("/operator/audit", "audit", "Who changed what.", who=("operator",)),
@@ -250,7 +281,7 @@ PROVIDER = {  # which nobody goes to
     "FOOTFALL_OIDC_CLIENT_SECRET": "of tests only",
 }
 VISITS = [(stop, state) for stop in STOPS if stop.is_page for state in stop.states]
-NAMES = {"app_key", "partner_key", "visitor", "seq", "person_id", "receipt_id", "target_id"}
+NAMES = {"app_key", "partner_key", "visitor", "seq", "conversion_seq", "person_id", "receipt_id", "target_id"}
 NAMES |= {"invitation", "reset", "yesterday"}
 
 

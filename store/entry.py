@@ -53,7 +53,8 @@ class Held(NamedTuple):
 
 class Visitor(NamedTuple):
     """What a page view says of a visitor of one app. `suppressed` is the visitor's word on sharing: 'gpc', 'consent'
-    (not given), '' (given), or None: nothing was said."""
+    (not given), '' (given), or None: nothing was said. `campaign` is the last one, JSON, see
+    store/campaign.py; '' takes it away."""
 
     app_key: str
     anonymous_id: str
@@ -61,6 +62,7 @@ class Visitor(NamedTuple):
     partner_anonymous_id: str | None
     suppressed: str | None
     seen_at: int
+    campaign: str | None = None
 
 
 class Entry(msgspec.Struct, frozen=True):

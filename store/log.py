@@ -14,6 +14,7 @@ from store.errors import StoreUnavailable
 from store.event import COLUMNS, Event, decode_events, event_of
 
 NO_END = 2**63 - 1
+MOST_VISITORS = 10  # as whom one user is looked for
 
 
 async def commit(db: Database, entries: Sequence[Entry], carried: Counter[Tally]) -> Committed:
@@ -30,7 +31,7 @@ async def commit(db: Database, entries: Sequence[Entry], carried: Counter[Tally]
     return await db.atomic(sqlite.commit, entries, carried)
 
 
-_VISITOR = "app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at"
+_VISITOR = ", ".join(Visitor._fields)
 
 
 async def visitor(db: Database, app_key: str, anonymous_id: str) -> Visitor | None:
@@ -45,18 +46,18 @@ async def visitor(db: Database, app_key: str, anonymous_id: str) -> Visitor | No
     return Visitor(*row) if row else None
 
 
-async def visitor_of_user(db: Database, app_key: str, user_id: str) -> Visitor | None:
-    """The visitor as whom a user last saw the app's listing."""
-    row = await db.one(
-        f"""/* log.visitor_of_user */
+async def visitors_of_user(db: Database, app_key: str, user_id: str) -> list[Visitor]:
+    """The visitors as whom a user saw the app's listing, the last one first."""
+    rows = await db.all(
+        f"""/* log.visitors_of_user */
         select {_VISITOR}
         from visitors
         where app_key = ? and user_id = ?
         order by seen_at desc
-        limit 1""",  # noqa: S608 - our own column names
+        limit {MOST_VISITORS}""",  # noqa: S608 - our own column names
         (app_key, user_id),
     )
-    return Visitor(*row) if row else None
+    return [Visitor(*row) for row in rows]
 
 
 async def head(db: Database) -> int:

@@ -315,6 +315,78 @@ def test_that_a_visitor_was_a_bot_says_nothing_of_an_install(doors: Doors, cast:
     assert cast.events()[-1]["suppressed"] is None
 
 
+# --- the campaign of the journey
+
+NEWS = f"{LISTING}?utm_source=news&utm_campaign=spring&gclid=g1"
+PARTS = {"source": "news", "name": "spring", "gclid": "g1"}
+
+
+def campaigns(cast: Cast) -> list[Any]:
+    """Of what the back end told, in order."""
+    return [event["details"].get("campaign") for event in cast.events() if event["source"] == "server"]
+
+
+def test_each_act_that_the_back_end_tells_gets_the_campaign_of_its_journey(doors: Doors, cast: Cast) -> None:
+    doors.send(signed(cast, url=NEWS))
+    doors.send(view(anonymousId=OTHER_VISITOR, url=f"{LISTING}?utm_source=other"))
+    for door in ("app-requests", "installs", "uninstalls"):
+        doors.tell(door, install())
+        doors.tell(door, install(accountId="somebody", anonymousId=VISITOR))
+    doors.tell("installs", install(accountId="somebody", anonymousId=OTHER_VISITOR))
+    doors.tell("installs", install(accountId="somebody else", anonymousId="unseen"))
+    assert campaigns(cast) == [PARTS] * 6 + [{"source": "other"}, None]
+
+
+def test_what_one_browser_does_not_know_is_taken_from_the_users_others(doors: Doors, cast: Cast) -> None:
+    doors.send(signed(cast, url=f"{NEWS}&partner_anonymous_id=p1"))
+    doors.send(signed(cast, anonymousId=OTHER_VISITOR))
+    doors.tell("installs", install(anonymousId=OTHER_VISITOR))
+    doors.tell("installs", install(anonymousId="unseen"))
+    doors.tell("installs", install())
+    stored = [event for event in cast.events() if event["source"] == "server"]
+    assert [event["anonymous_id"] for event in stored] == [OTHER_VISITOR, "unseen", OTHER_VISITOR]
+    assert [event["partner_anonymous_id"] for event in stored] == ["p1"] * 3
+    assert campaigns(cast) == [PARTS] * 3
+
+
+def test_nothing_is_taken_from_where_the_user_refused_when_they_agreed_here(doors: Doors, cast: Cast) -> None:
+    doors.send(signed(cast, url=f"{NEWS}&partner_anonymous_id=p1", consent={"sharing": False}))
+    doors.send(signed(cast, url=f"{NEWS}&partner_anonymous_id=p1"))
+    doors.send(signed(cast, anonymousId=OTHER_VISITOR, consent={"sharing": True}))
+    doors.tell("installs", install(anonymousId=OTHER_VISITOR))
+    doors.tell("installs", install(anonymousId=VISITOR))
+    agreed, refused = cast.events()[3:]
+    assert (agreed["partner_anonymous_id"], agreed["suppressed"]) == (None, None)
+    assert refused["suppressed"] == "consent"
+    assert campaigns(cast) == [None, None]
+
+
+@pytest.mark.parametrize("refusal", [{"consent": {"sharing": False}}, {"gpc": True}], ids=["consent", "gpc"])
+def test_a_refused_campaign_does_not_travel_even_when_the_back_end_says_that_sharing_is_agreed(
+    doors: Doors, cast: Cast, refusal: Any
+) -> None:
+    doors.send(signed(cast, url=NEWS))
+    doors.send(signed(cast, url=NEWS, **refusal))
+    doors.send(signed(cast, url=NEWS))  # says nothing: the no stands
+    doors.tell("installs", install(sharing=True))
+    assert campaigns(cast) == [None]
+
+
+def test_a_campaign_is_of_one_apps_listing_and_of_its_partner(doors: Doors, cast: Cast) -> None:
+    doors.send(signed(cast, url=NEWS))
+    doors.tell("installs", install(app="com.stranger.notes", anonymousId=VISITOR))
+    doors.tell("installs", install(app="com.owner.boards", anonymousId=VISITOR))
+    assert campaigns(cast) == [None, None]
+
+
+def test_what_was_before_the_campaign_or_long_after_it_is_of_another_journey(doors: Doors, cast: Cast) -> None:
+    doors.send(signed(cast, url=NEWS, occurredAt=iso(-29 * DAY_MS)))
+    doors.tell("installs", [install(), install(occurredAt=iso(-29 * DAY_MS - 60_000))])
+    doors.send(signed(cast, url=NEWS, occurredAt=iso(-30 * DAY_MS - 60_000)))
+    doors.tell("installs", install())
+    assert campaigns(cast) == [PARTS, None, None]
+
+
 # --- the account id is kept nowhere
 
 

@@ -20,6 +20,7 @@ from shipping_cast import a_destination
 from collector.directory import Directory
 from collector.doors.listing import Facts, Judge
 from store import registry
+from store.campaign import campaign
 from store.database import open_writer
 from store.event import Details, Event
 from store.registry import App
@@ -165,6 +166,6 @@ def test_the_example_of_an_install_leaves_as_the_page_says(judged: tuple[Event, 
         source="server",
         occurred_at=RECEIVED_AT + 60_000,
         user_id="0efffdf9a0db5f80d0927f9c0d269e8089c72df8",
-        details=Details(),
+        details=Details(campaign=campaign(example("stored")["query"])),
     )
     assert message(install, app, "mpac") == example("install")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from conftest import DAY_MS, LISTING, OTHER_VISITOR, SITE, VISITOR, Cast, Doors, iso, view
 from hypothesis import HealthCheck, given, settings
@@ -426,3 +427,32 @@ def test_a_page_view_that_says_something_of_its_visitor_is_remembered(doors: Doo
     assert cast.rows("select partner_anonymous_id, suppressed from visitors") == [("p1", "")]
     doors.send(view(), Sec_GPC="1")
     assert cast.rows("select suppressed from visitors") == [("gpc",)]
+
+
+def test_the_last_campaign_is_remembered_where_it_may_be_shared(doors: Doors, cast: Cast) -> None:
+    def campaign(url: str = LISTING, header: str = "0", **changed: Any) -> Any:
+        doors.send(view(url=url, **changed), Sec_GPC=header)
+        kept = cast.rows("select campaign from visitors")
+        return kept and (msgspec.json.decode(kept[0][0])["parts"] if kept[0][0] else kept[0][0])
+
+    news, ad = f"{LISTING}?utm_source=news&utm_campaign=Spring%20sale", f"{LISTING}?gclid=g1&hosting=cloud"
+    assert campaign() == []
+    assert campaign(news, name="tab_click") == []
+    assert campaign(news) == {"source": "news", "name": "Spring sale"}
+    assert campaign() == {"source": "news", "name": "Spring sale"}
+    assert campaign(ad, consent={"sharing": True}) == {"gclid": "g1"}
+    assert campaign(news, consent={"sharing": False}) == ""
+    assert campaign(ad) == {"gclid": "g1"}
+    assert campaign(news, "1") == ""
+
+
+def test_what_a_bot_comes_by_is_no_campaign(doors: Doors, cast: Cast) -> None:
+    doors.send(view(url=f"{LISTING}?utm_source=news"), User_Agent="Googlebot/2.1")
+    assert cast.rows("select * from visitors") == []
+
+
+def test_a_campaign_is_kept_with_its_time_and_its_partner(doors: Doors, cast: Cast) -> None:
+    doors.send(view(url=f"{LISTING}?utm_source=news"))
+    [(kept,)] = cast.rows("select campaign from visitors")
+    told = {"at": cast.event()["occurred_at"], "partner": "owner", "parts": {"source": "news"}}
+    assert msgspec.json.decode(kept) == told

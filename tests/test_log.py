@@ -159,7 +159,8 @@ def test_whatever_comes_the_sums_are_exact(given_rows: list[tuple[int, str, bool
 def model_commit(*entries: Entry) -> Committed:
     """Into an event log in memory."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.executescript(Path("store/migrations/log/0001_log.sql").read_text())
+        for name in ("0001_log", "0009_journey"):
+            connection.executescript(Path(f"store/migrations/log/{name}.sql").read_text())
         return append.commit(connection, entries, Counter())
 
 
@@ -225,27 +226,37 @@ def see(cast: Cast, **said: Any) -> Visitor:
 
 def test_what_is_unknown_now_does_not_erase_what_was_known(cast: Cast) -> None:
     see(cast, user_id="u1", partner_anonymous_id="p1", suppressed="consent")
-    assert see(cast, seen_at=NOW + 1) == ("com.owner.charts", VISITOR, "u1", "p1", "consent", NOW + 1)
+    assert see(cast, seen_at=NOW + 1) == ("com.owner.charts", VISITOR, "u1", "p1", "consent", NOW + 1, None)
 
 
 def test_what_is_said_anew_replaces_what_was_said(cast: Cast) -> None:
     see(cast, user_id="u1", partner_anonymous_id="p1", suppressed="consent")
     found = see(cast, user_id="u2", partner_anonymous_id="p2", suppressed="")
-    assert found == ("com.owner.charts", VISITOR, "u2", "p2", "", NOW)
+    assert found == ("com.owner.charts", VISITOR, "u2", "p2", "", NOW, None)
+
+
+def test_a_campaign_stays_until_the_next_one_or_until_it_is_taken_away(cast: Cast) -> None:
+    found = [see(cast, campaign=campaign).campaign for campaign in (None, "{1}", None, "{2}", "", None)]
+    assert found == [None, "{1}", "{1}", "{2}", "", ""]
+    several = [Visitor("com.owner.charts", VISITOR, None, None, None, NOW, told) for told in ("{3}", "", "{4}", None)]
+    commit(cast, entry(visitors=several[:2]))
+    assert cast.rows("select campaign from visitors") == [("",)]
+    commit(cast, entry(visitors=several[1:]))
+    assert cast.rows("select campaign from visitors") == [("{4}",)]
 
 
 def test_a_visitor_of_one_app_is_nobody_to_another(cast: Cast) -> None:
     see(cast, user_id="u1", partner_anonymous_id="p1")
     assert in_log(cast, lambda db: log.visitor(db, "com.owner.boards", VISITOR)) is None
-    assert in_log(cast, lambda db: log.visitor_of_user(db, "com.stranger.notes", "u1")) is None
+    assert in_log(cast, lambda db: log.visitors_of_user(db, "com.stranger.notes", "u1")) == []
 
 
-def test_a_user_is_the_visitor_who_was_seen_last(cast: Cast) -> None:
+def test_a_user_is_the_visitors_as_whom_they_were_seen_the_last_one_first(cast: Cast) -> None:
     see(cast, user_id="u1", seen_at=NOW + 5)
     see(cast, user_id="u1", anonymous_id=OTHER_VISITOR, seen_at=NOW + 9)
     see(cast, user_id="u2", anonymous_id="another", seen_at=NOW + 99)
-    found = in_log(cast, lambda db: log.visitor_of_user(db, "com.owner.charts", "u1"))
-    assert found.anonymous_id == OTHER_VISITOR
+    found = in_log(cast, lambda db: log.visitors_of_user(db, "com.owner.charts", "u1"))
+    assert [visitor.anonymous_id for visitor in found] == [OTHER_VISITOR, VISITOR]
 
 
 # --- reading

@@ -112,6 +112,18 @@ def test_the_partners_id_travels_with_an_install_when_it_is_known() -> None:
     assert {**known, "properties": {}} == {**unknown, "properties": {}}
 
 
+def test_the_campaign_of_its_journey_travels_with_an_install_in_both_profiles() -> None:
+    event, app = documented("install")
+    parts = {"source": "news", "name": "spring", "gclid": "g1"}
+    known = an_event(**{**_fields(event), "details": Details(campaign=parts)})
+    query = {"queryParamsJson": {"utm_source": "news", "utm_campaign": "spring", "gclid": "g1"}}
+    for profile, context in (("mpac", {}), ("segment", {"campaign": parts})):
+        without, built = message(event, profile, app=app), message(known, profile, app=app)
+        assert built["properties"] == without["properties"] | query
+        assert built["context"] == without["context"] | context
+        assert {**built, "properties": {}, "context": {}} == {**without, "properties": {}, "context": {}}
+
+
 def _fields(event: Event) -> dict[str, Any]:
     names = ("name", "message_id", "occurred_at", "anonymous_id", "user_id")
     return {name: getattr(event, name) for name in names}

@@ -86,6 +86,10 @@ ASKS: dict[tuple[str, str], Ask] = {
         for page in TITLES
         for kind in ("", ".csv", ".json")
     },
+    ("GET", "/apps/{app_key}/attribution/conversions"): Ask(200, app),
+    ("GET", "/apps/{app_key}/attribution/conversions/{seq}"): Ask(404, app),
+    ("GET", "/apps/{app_key}/attribution/rules"): Ask(200, app),
+    ("POST", "/apps/{app_key}/attribution/rules"): Ask(303, app, lambda of: {"click": "7d"}),
     ("GET", "/account"): Ask(),
     ("POST", "/account/name"): Ask(303, form=lambda of: {"name": "New Name"}),
     ("POST", "/account/password"): Ask(303, form=lambda of: PASSWORDS),
@@ -156,6 +160,8 @@ ASKS: dict[tuple[str, str], Ask] = {
     ("POST", "/operator/apps"): Ask(
         303, form=lambda of: {"key": "com.new", "plugin_id": "17", "name": "New", "partner": "owner"}
     ),
+    ("GET", "/operator/attribution"): Ask(),
+    ("POST", "/operator/attribution"): Ask(303, form=lambda of: {"click": "7d"}),
     ("GET", "/operator/settings"): Ask(),
     ("GET", "/operator/health"): Ask(),
     ("GET", "/operator/audit"): Ask(),

@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from store.campaign import parameters
 from store.destinations import Destination
 from store.errors import Refused
 from store.event import Details, Event
@@ -177,6 +178,7 @@ def _properties(event: Event, details: Details, app: App, time: str, in_full: bo
             plugin_key=app.app_key,
             partner_anonymous_id=event.partner_anonymous_id or None,
             user_id=event.user_id or None,
+            query_params_json=parameters(details.campaign) if details.campaign else None,
         )
     viewed = subject == "page"
     return Properties(
@@ -224,7 +226,7 @@ def _context(details: Details) -> dict[str, Any]:
             "url": details.url,
         }
         context["page"] = _known(page)
-    campaign = _campaign(details.query or {})
+    campaign = details.campaign or _campaign(details.query or {})
     if campaign:
         context["campaign"] = campaign
     if details.user_agent:

@@ -1,8 +1,8 @@
 """The back end's doors: installs, app requests and uninstalls, told by the marketplace's servers with a bearer token.
 
 The account id ends here: it is hashed before anything is stored, and what is kept of a refused message never holds it.
-What the back end does not know of a visitor (the anonymous id, the partner's id, the word on sharing) is taken from
-what the listing said.
+What the back end does not know of a visitor (the anonymous id, the partner's id, the campaign, the word on sharing) is
+taken from what the listing said.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from datetime import datetime
+from functools import reduce
 from typing import Annotated, Any
 
 import msgspec
@@ -32,6 +33,7 @@ from collector.doors.wire import (
 )
 from collector.ingest import Arrival, Intake, Turned
 from store import log
+from store.campaign import last_campaign
 from store.database import Database
 from store.entry import Visitor
 from store.errors import Refused, Unavailable
@@ -119,6 +121,7 @@ class BackendDoor:
         anonymous_id = message.anonymous_id or (seen.anonymous_id if seen else self._vault.anonymous_id_for(user_id))
         partner_anonymous_id = _partner_id(message) or (seen.partner_anonymous_id if seen else None)
         occurred = occurred_at(message.occurred_at, None, received_at) if message.occurred_at else received_at
+        campaign = _campaign(seen, app, occurred)
         stated_id = _own_message_id(message, user_id) or self._made_id(app.app_key, user_id, message.occurred_at)
         identity, identity_text = message_id(stated_id, app.app_key)
         row = (
@@ -134,7 +137,7 @@ class BackendDoor:
             user_id,
             partner_anonymous_id,
             self._suppressed(message.sharing, seen),
-            encode_details(Details(sharing=message.sharing, message_id=identity_text)).decode(),
+            encode_details(Details(sharing=message.sharing, message_id=identity_text, campaign=campaign)).decode(),
         )
         return Arrival(row)
 
@@ -148,10 +151,13 @@ class BackendDoor:
         return message.user_id
 
     async def _seen(self, app_key: str, anonymous_id: str | None, user_id: str) -> Visitor | None:
-        """What the app's listing said of this visitor."""
-        if anonymous_id is not None:
-            return await log.visitor(self._reader, app_key, anonymous_id)
-        return await log.visitor_of_user(self._reader, app_key, user_id)
+        """What the app's listing said of this visitor; what it does not know of the visitor, of the user."""
+        seen = await log.visitor(self._reader, app_key, anonymous_id) if anonymous_id is not None else None
+        if seen is not None and None not in (seen.partner_anonymous_id, seen.suppressed, seen.campaign):
+            return seen
+        others = await log.visitors_of_user(self._reader, app_key, user_id)
+        known = [*others] if seen is None else [seen, *others]
+        return reduce(_completed, known) if known else None
 
     def _made_id(self, app_key: str, user_id: str, stated: datetime | None) -> str:
         """The same act told twice with its time is one event; without a time nobody can tell."""
@@ -168,6 +174,20 @@ class BackendDoor:
         if seen is not None and seen.suppressed is not None:
             return seen.suppressed or None
         return "consent" if self._consent_required else None
+
+
+def _completed(seen: Visitor, other: Visitor) -> Visitor:
+    """A visitor, and what is known of the same user elsewhere; nothing of where they refused and here agreed."""
+    if seen.suppressed is not None and other.suppressed:
+        return seen
+    unknown = [field for field, own in zip(Visitor._fields, seen, strict=True) if own is None]
+    return seen._replace(**{field: getattr(other, field) for field in unknown})
+
+
+def _campaign(seen: Visitor | None, app: App, occurred: int) -> dict[str, str] | None:
+    """That of the journey; who refused sharing has none, even if somebody else agreed for them."""
+    last = last_campaign(seen.campaign) if seen is not None and not seen.suppressed else None
+    return last.of(app.partner_key, occurred) if last is not None else None
 
 
 def _messages(body: bytes) -> list[msgspec.Raw]:

@@ -20,6 +20,7 @@ from collector.directory import Directory
 from collector.doors.wire import Key, MessageId, Moment, decoded, mended, milliseconds, occurred_at, refuse_nul
 from collector.ingest import Arrival, Turned
 from collector.scrub import scrub, scrub_target
+from store.campaign import Last, encode_last
 from store.entry import Visitor
 from store.errors import Refused
 from store.event import Details, encode_details
@@ -171,11 +172,16 @@ class Judge:
             suppressed,
             encode_details(details).decode(),
         )
-        word = "gpc" if suppressed == "gpc" else None if sharing is None else "" if sharing else "consent"
-        if event.name != "page_view" or (user_id is None and partner_anonymous_id is None and word is None):
+        if event.name != "page_view":
             return Arrival(row)
-        visitor = Visitor(app.app_key, event.anonymous_id, user_id, partner_anonymous_id, word, facts.received_at)
-        return Arrival(row, visitor)
+        word = "gpc" if suppressed == "gpc" else None if sharing is None else "" if sharing else "consent"
+        campaign = "" if word else None  # a no takes it away
+        if url.campaign and suppressed is None:
+            campaign = encode_last(Last(row[5], app.partner_key, url.campaign)).decode()
+        told = (user_id, partner_anonymous_id, word)
+        if campaign is None and told == _NOTHING:
+            return Arrival(row)
+        return Arrival(row, Visitor(app.app_key, event.anonymous_id, *told, facts.received_at, campaign))
 
     def _own_partner_id(self, event: ListingEvent, app: App) -> str | None:
         """What the partner's cookie says: `<seconds>.<app on whose listing it came>:<id, percent-encoded>`."""
@@ -221,6 +227,7 @@ def _target(event: ListingEvent) -> str | None:
     return scrub_target(target) or None
 
 
+_NOTHING = (None, None, None)
 _LINK = re.compile(r"[/?#:]")  # which no name and no id has
 _WORD = re.compile(r"[^\W_]+")
 

@@ -41,9 +41,9 @@ class PageNumbers:
         app_keys = await self._app_keys(question)
         view, more = wanted(question, page, self._portal.now())
         scope = Scope(question.token.partner_key or "", app_keys, view.filters)
-        async with self._portal.readers.lend("log", partner_key=scope.partner_key) as lent:
+        async with self._portal.readers.lend(page.nature, partner_key=scope.partner_key) as lent:
             try:
-                values = await page.read(lent["log"], scope, view, more)
+                values = await page.read(lent.get(page.nature), scope, view, more)
             except NotFound:
                 raise Refused("not_found", "there is nothing of what the parameters name") from None
         return document(page.name, scope, view, more, await counted(self._portal), page.tables(values))
@@ -62,7 +62,7 @@ class PageNumbers:
 
 def wanted(question: Question, page: Numbers, now: int) -> tuple[View, dict[str, str]]:
     """The view that is asked for, and the page's own parameters. Raises Refused."""
-    question.refuse_others(*ONCE, *page.more, often=("f",))
+    question.refuse_others(*ONCE, *page.more, often=() if page.in_utc else ("f",))
     filters = [value for name, value in question.query if name == "f"]
     told = {name: value for name, value in question.query if name != "f"}
     view = asked(told, filters, now)
@@ -71,7 +71,7 @@ def wanted(question: Question, page: Numbers, now: int) -> tuple[View, dict[str,
     for text in filters:
         if tuple(text.split(":", 1)) not in view.filters:
             raise Refused("invalid", f"f is facet:value, at most {MOST_FILTERS} of them; facets: {', '.join(FILTERS)}")
-    return view, {name: _own(page, name, told.get(name, "")) for name in page.more}
+    return page.view(told, filters, now), {name: _own(page, name, told.get(name, "")) for name in page.more}
 
 
 def _check_choices(told: Mapping[str, str], view: View) -> None:

@@ -13,7 +13,8 @@ from collector.portal.apps import own_app
 from collector.portal.frame import VIEWERS, NotFound, Page, Portal
 from collector.portal.reading import stores
 from collector.portal.words import FATES, OUTCOMES, SOURCES
-from store import destinations, fate, looking
+from store import attribution, destinations, fate, looking
+from store.attribution import Listing
 from store.destinations import Course
 from store.event import PARTNER, Event
 from store.fate import Way
@@ -40,6 +41,8 @@ async def show(portal: Portal, request: Request) -> Response:
         event = await looking.event(opened.log, app, int(seq))
         if event is None:
             raise NotFound
+        listing = Listing(app.app_key, app.partner_key)
+        decided = await attribution.install(opened.ledger, listing, event.seq) if opened.ledger else None
         ways = await fate.ways(portal.registry, opened.ledger, app, event)
     by_id = {
         course.course_id: course
@@ -51,6 +54,7 @@ async def show(portal: Portal, request: Request) -> Response:
         "event": event,
         "stored": "" if event.suppressed else json_text(stored(event)),
         "sides": sides,
+        "decided": decided is not None,
         "sources": SOURCES,
         "fates": FATES,
         "outcomes": OUTCOMES,

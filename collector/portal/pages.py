@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collector.portal import (
     account,
+    attribution_rules,
     audit,
     authentication,
+    conversions,
     deliveries,
     destination,
     details,
@@ -26,7 +28,7 @@ from collector.portal import (
     tokens,
 )
 from collector.portal.frame import Page
-from collector.portal.numbers import audiences, clicks, funnel, journeys, overview, sources, visitors
+from collector.portal.numbers import attribution, audiences, clicks, funnel, journeys, overview, sources, visitors
 from collector.portal.numbers.page import Numbers, NumbersPage
 
 PAGES: list[Page] = [
@@ -38,6 +40,9 @@ PAGES: list[Page] = [
     *sources.PAGES,
     *clicks.PAGES,
     *journeys.PAGES,
+    *attribution.PAGES,
+    *conversions.PAGES,
+    *attribution_rules.PAGES,
     *visitors.PAGES,
     *audiences.PAGES,
     *details.PAGES,
@@ -57,6 +62,7 @@ PAGES: list[Page] = [
     *people.PAGES,
     *tokens.PAGES,
     *operator.PAGES,
+    *attribution_rules.OF_MARKETPLACE,
     *audit.PAGES,
 ]
 

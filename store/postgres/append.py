@@ -103,6 +103,7 @@ def _merged(visitors: Iterable[Visitor]) -> list[Visitor]:
                 if new.partner_anonymous_id is None
                 else new.partner_anonymous_id,
                 suppressed=old.suppressed if new.suppressed is None else new.suppressed,
+                campaign=old.campaign if new.campaign is None else new.campaign,
             )
         seen[new.app_key, new.anonymous_id] = new
     return [seen[key] for key in sorted(seen)]
@@ -139,7 +140,7 @@ def _fit(connection: Connection, rows: Sequence[NewRow]) -> bool:
 
 _TEXT_6 = (Texts,) * 6
 _EVENT = (Numbers, Texts, Bytes, Texts, Texts, Texts, Numbers, Numbers, *_TEXT_6)
-_VISITOR = (Texts, Texts, Texts, Texts, Texts, Numbers)
+_VISITOR = (Texts, Texts, Texts, Texts, Texts, Numbers, Texts)
 _REJECTION = (Texts, Texts, Numbers, Texts, Texts, Bytes)
 _HELD = (Texts, Texts, Texts, Texts, Numbers, Texts, Numbers, Bytes)
 _TALLIED = (Texts, Texts, Numbers, Texts, Texts, Numbers, Numbers)
@@ -170,13 +171,14 @@ _HOLD = """/* append.hold */
 _LEAVE = "/* append.leave */ delete from quarantine where app_key = ? and quarantine_id = ?"
 
 _SEE_VISITORS = """/* append.see_visitors */
-    insert into visitors (app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at)
-    select * from unnest(?, ?, ?, ?, ?, ?)
+    insert into visitors (app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at, campaign)
+    select * from unnest(?, ?, ?, ?, ?, ?, ?)
     on conflict (app_key, anonymous_id) do update
     set user_id = coalesce(excluded.user_id, visitors.user_id),
         partner_anonymous_id = coalesce(excluded.partner_anonymous_id, visitors.partner_anonymous_id),
         suppressed = coalesce(excluded.suppressed, visitors.suppressed),
-        seen_at = excluded.seen_at"""
+        seen_at = excluded.seen_at,
+        campaign = coalesce(excluded.campaign, visitors.campaign)"""
 
 _TALLY = """/* append.tally */
     insert into door_tallies (app_key, door, hour, outcome, reason, slot, n)

@@ -89,13 +89,14 @@ def _duplicates(connection: sqlite3.Connection, rows: Sequence[NewRow], unstorab
 
 # What is unknown now does not erase what was known of a visitor; the visitor's last word on sharing stands.
 _SEE_VISITOR = """/* log.see_visitor */
-    insert into visitors (app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at)
-    values (?, ?, ?, ?, ?, ?)
+    insert into visitors (app_key, anonymous_id, user_id, partner_anonymous_id, suppressed, seen_at, campaign)
+    values (?, ?, ?, ?, ?, ?, ?)
     on conflict (app_key, anonymous_id) do update
     set user_id = coalesce(excluded.user_id, visitors.user_id),
         partner_anonymous_id = coalesce(excluded.partner_anonymous_id, visitors.partner_anonymous_id),
         suppressed = coalesce(excluded.suppressed, visitors.suppressed),
-        seen_at = excluded.seen_at"""
+        seen_at = excluded.seen_at,
+        campaign = coalesce(excluded.campaign, visitors.campaign)"""
 
 _REJECT = """/* log.reject */
     insert into rejections (app_key, door, received_at, reason, detail, body)

@@ -7,7 +7,7 @@ so that what is exported is what is on the screen.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from starlette.requests import Request
@@ -24,11 +24,11 @@ from collector.portal.reading import given, stores
 from collector.portal.view import COMPARED, PERIODS, View, asked, offered
 from collector.portal.words import COUNTED, FACETS, KINDS
 from store import destinations
-from store.database import Database
 from store.registry import App
 from store.rollups.reading import Scope
 
-Read = Callable[[Database, Scope, View, Mapping[str, str]], Awaitable[Any]]
+# The database is the log; for a page of the ledger it is that, None before the exporter's first run.
+Read = Callable[[Any, Scope, View, Mapping[str, str]], Awaitable[Any]]
 
 
 Told = Callable[[Any, "Asked"], Mapping[str, Any]]
@@ -41,7 +41,8 @@ class Numbers(msgspec.Struct, frozen=True):
     """`name` is in the addresses and the template's name. `read` gives the page's values, from the log, a scope, a view
     and what else the address says; `more` are the names of the latter. It may raise NotFound. `told` is what the
     template needs besides `values`: pictures and sentences made of them. `choices` are what some of `more` may be: a
-    page takes anything else for nothing, a program is told."""
+    page takes anything else for nothing, a program is told. `nature` is the database that is read. Where `in_utc` says
+    so, days are those of UTC, whichever zone is asked for."""
 
     name: str
     read: Read
@@ -49,6 +50,8 @@ class Numbers(msgspec.Struct, frozen=True):
     more: tuple[str, ...] = ()
     told: Told = lambda values, asked: {}
     choices: Mapping[str, Sequence[str]] = {}
+    nature: Literal["log", "ledger"] = "log"
+    in_utc: bool = False
 
     def __post_init__(self) -> None:
         if taken := VIEWS.intersection(self.more):
@@ -57,6 +60,16 @@ class Numbers(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str:
         return TITLES[self.name]
+
+    def view(self, query: Mapping[str, str], filters: Sequence[str], now: int) -> View:
+        """The view that an address asks for. A page in UTC has no filters, which are the rollups'."""
+        if not self.in_utc:
+            return asked(query, filters, now)
+        return asked({name: value for name, value in query.items() if name != "tz"}, (), now)
+
+    def zones(self) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """The zones to choose from."""
+        return {"": [("UTC", "UTC")]} if self.in_utc else offered()
 
 
 class NumbersPage(Page, frozen=True, kw_only=True):
@@ -122,15 +135,15 @@ class Asked(msgspec.Struct, frozen=True):
 
 async def question(portal: Portal, request: Request, page: Numbers) -> Asked:
     """Raises NotFound."""
-    view = asked(request.query_params, request.query_params.getlist("f"), portal.now())
+    view = page.view(request.query_params, request.query_params.getlist("f"), portal.now())
     more = {name: given(request, name) for name in page.more}
     return Asked(page.name, await place(portal, request), view, more)
 
 
 async def values_of(portal: Portal, request: Request, page: Numbers, of: Asked) -> Any:
     """Raises NotFound and Unavailable."""
-    async with stores(portal, request, with_ledger=False) as opened:
-        return await page.read(opened.log, of.scope, of.view, of.more)
+    async with stores(portal, request, with_ledger=page.nature == "ledger") as opened:
+        return await page.read(getattr(opened, page.nature), of.scope, of.view, of.more)
 
 
 def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
@@ -148,7 +161,7 @@ def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
             "counted": await counted(portal),
             "periods": PERIODS,
             "compared": COMPARED,
-            "zones": offered(),
+            "zones": page.zones(),
             "facet_names": FACETS,
             "keyless": await _keyless(portal, of.place),
             "kinds": KINDS,

@@ -6,6 +6,7 @@ TITLES = {
     "sources": "Sources",
     "clicks": "Clicks",
     "journeys": "Journeys",
+    "attribution": "Attribution",
     "visitors": "Visitors",
     "audiences": "Audiences",
 }
