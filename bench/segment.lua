@@ -10,17 +10,18 @@ function init(args)
   math.randomseed(seed)
   wrk.method = "POST"
   wrk.headers["Content-Type"] = "application/json"
-  wrk.headers["User-Agent"] = "analytics-python/2.4.0"
-  stamp = os.date("!%Y-%m-%dT%H:%M:%S", os.time())
+  wrk.headers["User-Agent"] = "analytics-node-next/latest"
+  now = os.time()
+  stamp = os.date("!%Y-%m-%dT%H:%M:%S", now)
 end
 
 local function message()
   counter = counter + 1
-  local id = string.format("%08x-%04x-4%03x-8%03x-%04x%08x", math.random(0, 2147483647), counter % 65536,
-    math.random(0, 4095), seed % 4096, math.random(0, 65535), counter)
+  local id = string.format("node-next-%d-%08x-%04x-4%03x-8%03x-%04x%08x", now * 1000 + math.floor(counter / 8),
+    math.random(0, 2147483647), counter % 65536, math.random(0, 4095), seed % 4096, math.random(0, 65535), counter)
   local visitor = string.format("%08x-%04x-4000-8000-%012x", math.random(0, 2147483647), seed % 65536, counter % 5000)
   return string.format('"type":"track","event":"Report Exported","messageId":"%s","anonymousId":"%s","userId":"user-%d",' ..
-    '"timestamp":"%s.%03d000+00:00","integrations":{},"context":{"library":{"name":"analytics-python","version":"2.4.0"},' ..
+    '"timestamp":"%s.%03d000+00:00","integrations":{},"context":{"library":{"name":"@segment/analytics-node","version":"3.1.0"},' ..
     '"page":{"path":"/boards/%d","title":"Board charts for teams","url":"https://app.example/boards/%d?tab=overview"},' ..
     '"campaign":{"name":"spring","source":"newsletter","medium":"email"},"locale":"en-GB","timezone":"Europe/Berlin"},' ..
     '"properties":{"format":"pdf","pages":%d,"plan":"standard","board":"Sales by region","shared":true}',

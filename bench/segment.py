@@ -74,6 +74,7 @@ def row(number: int) -> NewRow:
     """What one of the calls in segment.lua is stored as."""
     details = Details(
         locale="en-GB",
+        message_id=f"node-next-{NOW_MS + number // 8}-{number:08x}-0000-4000-8000-{number:012x}",
         door="segment",
         campaign={"name": "spring", "source": "newsletter", "medium": "email"},
         properties={
@@ -84,7 +85,7 @@ def row(number: int) -> NewRow:
             "shared": True,
         },
         context={
-            "library": {"name": "analytics-python", "version": "2.4.0"},
+            "library": {"name": "@segment/analytics-node", "version": "3.1.0"},
             "page": {
                 "path": f"/boards/{number % 97}",
                 "title": "Board charts for teams",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ from collector.doors.segment_settings import SegmentSettings
 from collector.doors.webhook import WebhookDoor
 from collector.health import Health
 from collector.ingest import Intake
+from collector.notices import Notices
 from collector.openapi import load_document
 from collector.origins import Origins
 from collector.portal.frame import Portal, compile_templates, routes
@@ -149,8 +151,13 @@ class Collector:
             stack.push_async_callback(sweeper.stop)
         portal = Portal(settings, registry_reader, registry_writer, self._provider, self._templates)
         stack.push_async_callback(portal.readers.close)
-        compiling = asyncio.create_task(asyncio.to_thread(compile_templates))  # beside what is asked meanwhile
+        notices = Notices(portal.readers, registry_reader, registry_writer)
+        notices.start()
+        stack.push_async_callback(notices.stop)
+        ended = threading.Event()
+        compiling = asyncio.create_task(asyncio.to_thread(compile_templates, ended.is_set))  # beside what is asked
         stack.push_async_callback(asyncio.wait, [compiling])
+        stack.callback(ended.set)
         return Parts(directory, writer, log_reader, Intake(writer), Vault(settings.secret_key), catalogue, portal)
 
     def _routes(self, parts: Parts, segment: SegmentDoor, kochava: KochavaDoor) -> list[BaseRoute]:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from landed import Landed
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
-from portal_tour import Tour
+from portal_tour import Tour, Visitors
 from processes import COMMAND, Footfall, Process, free_port
 from recorder import Recorder
 from shipping_stage import Prepared, Stage
@@ -38,6 +38,15 @@ ARGUMENTS = [
     *(["--no-sandbox"] if os.geteuid() == 0 else []),
 ]
 
+# What takes half a minute or more, the longest first: whatever is begun last is waited for alone.
+LONGEST = {
+    f"test_{name}": place
+    for place, name in enumerate(
+        "portal_sweep pipeline_kills selftest rollup_kills failover demo_pages no_key_anywhere exporters "
+        "collector_durability snippet_sending portal_keyboard export_answers restarts docs_run".split()
+    )
+}
+
 
 def launch_options(quick: bool = False) -> dict[str, Any]:
     """For `launch` and `launch_persistent_context` alike. With `quick`, if it is there, Chromium without its windows,
@@ -55,8 +64,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Browsers come last: while one is open, Playwright keeps an event loop running in this thread, and a test that
-    has work of its own for one could not begin it. Side by side, each kind has a run of its own."""
-    items.sort(key=_has_browser)
+    has work of its own for one could not begin it. Side by side, each kind has a run of its own, the longest files
+    first."""
+    items.sort(key=lambda item: (_has_browser(item), LONGEST.get(item.path.stem, len(LONGEST))))
     wanted = config.getoption("--browsers")
     if wanted is not None:
         items[:] = [item for item in items if _has_browser(item) == (wanted == "with")]
@@ -82,15 +92,15 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="session")
 def browser(playwright: Playwright) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(**launch_options())
+    browser = playwright.chromium.launch(**launch_options(quick=True))
     yield browser
     browser.close()
 
 
 @pytest.fixture(scope="session")
-def quick_browser(playwright: Playwright) -> Iterator[Browser]:
-    """For tests that look at very many pages."""
-    browser = playwright.chromium.launch(**launch_options(quick=True))
+def whole_browser(playwright: Playwright) -> Iterator[Browser]:
+    """For tests of what a browser does with a page that is left: a quick one keeps none to come back to."""
+    browser = playwright.chromium.launch(**launch_options())
     yield browser
     browser.close()
 
@@ -195,3 +205,11 @@ def tours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tour]]
         Tour(tmp_path_factory.mktemp("empty"), "empty") as empty,
     ):
         yield {"full": full, "empty": empty}
+
+
+@pytest.fixture(scope="session")
+def visitors(browser: Browser) -> Iterator[Visitors]:
+    """For tests that look at page after page of a tour."""
+    visitors = Visitors(browser)
+    yield visitors
+    visitors.close()

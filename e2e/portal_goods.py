@@ -36,6 +36,7 @@ from store import (
     parking,
     passwords,
     people,
+    postbacks,
     proof,
     registry,
     sessions,
@@ -46,11 +47,14 @@ from store.entry import Entry, Held, Rejection
 from store.event import PARTNER, Details, encode_details
 from store.event_rules import Rule
 from store.people import Person, Role
+from store.postbacks import Wishes
 from store.rollups.following import Follower
 from store.secrets import Vault
 from store.settings import Settings
+from wire import macros
 from wire.segment import ANSWER_SECONDS
 from wire.verdict import Reply
+from wire.webhook import Hook
 
 PASSWORD = "several words with nothing in common"  # noqa: S105 - of tests only
 CHARTS, BOARDS, NOTES = "com.acme.charts", "com.acme.boards", "com.nordlicht.notes"
@@ -147,6 +151,7 @@ class Goods:
         await self.weeks()
         async with await open_writer(self.settings.where, "registry") as db:
             await self.destinations(db)
+            await self.postbacks(db)
             await self.demand_proof(db)
         await self.four_hours()
         await self.wishes()
@@ -214,6 +219,18 @@ class Goods:
         await destinations.set_destination(
             db, vault, begun, NOTES, Change(segment_write_key="NORDLICHTNOTES00000000000000KEY3"), self.start
         )
+
+    async def postbacks(self, db: Database) -> None:
+        """Segment is told, and two webhooks: one that takes what it gets, and one that nobody answers for."""
+        owner, begun = PEOPLE["owner"][0], self.now - 8 * DAY_MS
+        await postbacks.set_segment(db, begun, CHARTS, Wishes(name=MAIN, delivery="network"), owner)
+        good = Wishes(name="Install counter", url="https://hooks.acme.example/installs?app={{app.key}}", retries=10)
+        bad = Wishes(name="Ad network", url="https://postback.network.example/v1", delivery="network", delay_ms=60_000)
+        for wishes in (good, bad):
+            wishes = msgspec.structs.replace(wishes, template=macros.DEFAULT)
+            secret = f"whsec_{wishes.name[:2]}AAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            made = await postbacks.add_webhook(db, self.vault, begun, CHARTS, wishes, secret, owner)
+            self.names.setdefault("target_id", made.target_id)
 
     async def demand_proof(self, db: Database) -> None:
         """Charts asks for proof, with one key pair, and three calls came without."""
@@ -383,8 +400,11 @@ class Goods:
                 return Reply(400, "malformed JSON")
             return Reply(200, '{"success": true}')
 
+        def tell(hook: Hook, values: macros.Values, permitted: Any) -> Reply:
+            return Reply(204) if "acme" in hook.url else Reply(503, "no healthy upstream")
+
         self._clock.set(self.now - ago)
-        await run_once(self.settings, Voice(quiet=True), asyncio.Event(), send=send)
+        await run_once(self.settings, Voice(quiet=True), asyncio.Event(), send=send, tell=tell)
         self._clock.set(self.now)
 
     async def refuse(self) -> None:

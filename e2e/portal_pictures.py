@@ -79,7 +79,7 @@ def take(tours: dict[str, Tour], browser: Browser, only: list[str]) -> None:
             options = {**WAYS[way], "reduced_motion": "reduce", "timezone_id": "UTC", "locale": "en-GB"}
             contexts[state, who, way] = tours[state].enter(_maker(browser), who, **options).context
         page = contexts[state, who, way].pages[0]
-        page.goto(str(tours[state].address(stop)))
+        page.goto(tours[state].address(stop))
         width = WAYS[way]["viewport"]["width"]
         height = min(LONGEST, page.evaluate("document.documentElement.scrollHeight"))
         clip = {"x": 0, "y": 0, "width": width, "height": height}

@@ -1,7 +1,7 @@
 """Which pages the portal has, in which states, and a way to each: for the sweep, the keyboard and the pictures.
 
 The table below has a line for each address that somebody can open. A page that is new gets its line here; what its path
-or query needs and is not in NAMES is looked up and told by portal_goods.py. Who looks:
+or query needs is looked up and told by portal_goods.py. Who looks:
 
 | who | is |
 |---|---|
@@ -12,8 +12,7 @@ or query needs and is not in NAMES is looked up and told by portal_goods.py. Who
 | nobody | not signed in |
 
 In the state `full` every page shows all it can, and people may sign in by OpenID Connect, too; in the state `empty`
-there are people, and an app for which nothing has come. A stop whose names the empty state does not have is left out
-there.
+there are people, and an app for which nothing has come. A stop that is in one of them alone says so.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Literal, Self
 
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import Browser, BrowserContext
 from playwright.sync_api import Page as Tab
 from processes import SECRET_KEY, Footfall, Process, free_port
 
@@ -53,15 +52,14 @@ class Stop:
     is_page: bool = True  # not a file, nor a part of a page
     aloud: tuple[str, ...] = ()  # names that stand for others in its path
 
-    def address(self, names: dict[str, Any]) -> str | None:
-        """Where it is; None when there is no such thing in this state. Raises KeyError for an unknown name."""
+    def address(self, names: dict[str, Any]) -> str:
+        """Where it is. Raises KeyError for what there is not."""
         text = self.page + (f"?{self.query}" if self.query else "")
-        wanted = {field for _, field, _, _ in Formatter().parse(text) if field}
-        unknown = wanted - NAMES
-        if unknown:
-            raise KeyError(f"{self.page} needs {', '.join(sorted(unknown))}: see NAMES in portal_tour.py")
         found = names | {part.partition("=")[0]: names.get(part.partition("=")[2]) for part in self.aloud}
-        return None if any(found.get(name) is None for name in wanted) else text.format(**found)
+        missing = {field for _, field, _, _ in Formatter().parse(text) if field and found.get(field) is None}
+        if missing:
+            raise KeyError(f"{self.page} needs {', '.join(sorted(missing))}: to be told by portal_goods.py")
+        return text.format(**found)
 
 
 APP, ALL_APPS = "/apps/{app_key}", "/partners/{partner_key}"
@@ -154,14 +152,26 @@ STOPS = [
     Stop(f"{APP}/live", "live-search", "Live events that were looked for.", "q=crm-4000", states=("full",)),
     Stop(f"{APP}/live", "live-nothing", "A search that found nothing.", "q=nobody"),
     Stop(f"{APP}/live/news", "live-news", "", "after=0", is_page=False),
-    Stop(f"{APP}/events/{{seq}}", "event", "One event: what became of it, what is kept, and what leaves."),
+    Stop(
+        f"{APP}/events/{{seq}}",
+        "event",
+        "One event: what became of it, what is kept, and what leaves.",
+        states=("full",),
+    ),
     Stop(
         f"{APP}/events/{{seq}}",
         "event-suppressed",
         "An event that a visitor did not agree to share.",
+        states=("full",),
         aloud=("seq=suppressed_seq",),
     ),
-    Stop(f"{APP}/events/{{seq}}", "event-parked", "An event that was set aside.", aloud=("seq=parked_seq",)),
+    Stop(
+        f"{APP}/events/{{seq}}",
+        "event-parked",
+        "An event that was set aside.",
+        states=("full",),
+        aloud=("seq=parked_seq",),
+    ),
     Stop(f"{APP}/event-names", "event-names", "Events that the app's own systems send, by name."),
     *(
         Stop(f"{APP}/event-names{file}", f"event-names-{at}", "", is_page=False)
@@ -196,7 +206,21 @@ STOPS = [
         states=("full",),
     ),
     Stop(f"{APP}/deliveries/receipts", "receipts", "Signed receipts, and how to check one."),
-    Stop(f"{APP}/receipts/{{receipt_id}}.json", "receipt", "", is_page=False),
+    Stop(f"{APP}/receipts/{{receipt_id}}.json", "receipt", "", states=("full",), is_page=False),
+    Stop(f"{APP}/deliveries/postbacks", "postbacks", "Who is told which campaign brought an install."),
+    Stop(
+        f"{APP}/deliveries/postbacks/{{target_id}}",
+        "postback",
+        "One webhook: how it fares, what each install's postback became, and each request.",
+        states=("full",),
+    ),
+    Stop(f"{APP}/deliveries/postbacks/new", "webhook", "Adding a webhook."),
+    Stop(
+        f"{APP}/deliveries/postbacks/{{target_id}}/change",
+        "webhook-change",
+        "Changing a webhook and its template.",
+        states=("full",),
+    ),
     Stop("/account", "account", "One's own name, password, second step, and where one is signed in."),
     Stop("/account", "account-secured", "The same with a second step.", who=("secured",), states=("full",)),
     Stop("/account/second-step", "second-step", "Setting up a second step."),
@@ -225,7 +249,9 @@ PROVIDER = {  # which nobody goes to
     "FOOTFALL_OIDC_CLIENT_ID": "footfall",
     "FOOTFALL_OIDC_CLIENT_SECRET": "of tests only",
 }
-NAMES = {"app_key", "partner_key", "visitor", "seq", "person_id", "receipt_id", "invitation", "reset", "yesterday"}
+VISITS = [(stop, state) for stop in STOPS if stop.is_page for state in stop.states]
+NAMES = {"app_key", "partner_key", "visitor", "seq", "person_id", "receipt_id", "target_id"}
+NAMES |= {"invitation", "reset", "yesterday"}
 
 
 def unvisited() -> set[str]:
@@ -267,10 +293,9 @@ class Tour:
     def __exit__(self, *_: object) -> None:
         self.collector.stop()
 
-    def address(self, stop: Stop) -> str | None:
-        """The stop's URL; None when it is not a stop in this state."""
-        path = stop.address(self.names) if self.state in stop.states else None
-        return None if path is None else self.collector.url + path
+    def address(self, stop: Stop) -> str:
+        """The stop's URL."""
+        return self.collector.url + stop.address(self.names)
 
     def cookie(self, who: str) -> str:
         token: str = self.names["cookies"][who]
@@ -282,3 +307,21 @@ class Tour:
         if who != "nobody":
             context.add_cookies([{"name": "footfall", "value": self.cookie(who), "url": self.collector.url}])
         return context.new_page()
+
+
+class Visitors:
+    """Browsers of the people on a tour that stay open from one stop to the next: one for each way of looking."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._tabs: dict[str, Tab] = {}
+
+    def enter(self, tour: Tour, who: str, **options: Any) -> Tab:
+        key = repr((tour.state, who, sorted(options.items())))
+        if key not in self._tabs:
+            self._tabs[key] = tour.enter(self._browser.new_context, who, **options)
+        return self._tabs[key]
+
+    def close(self) -> None:
+        for tab in self._tabs.values():
+            tab.context.close()

@@ -18,7 +18,7 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httpx2
 
@@ -51,6 +51,16 @@ class Cast:
     owner_key: str = "WRITEKEYOFTHEOWNERSCHARTS0000001"
     sibling_key: str = "WRITEKEYOFTHEOWNERSBOARDS0000002"
     stranger_key: str = "WRITEKEYOFTHESTRANGERSNOTES00003"
+
+
+class Seeded(NamedTuple):
+    """What `seed` left in an empty data directory, to be put into the next: that takes a tenth of the time."""
+
+    cast: Cast
+    files: dict[str, bytes]
+
+
+SEEDED: dict[tuple[bool, str], Seeded] = {}
 
 
 class Process(Server):
@@ -115,6 +125,20 @@ class Footfall(Installation):
 
     def seed(self, write_keys: bool = False, region: str = "us") -> Cast:
         """Fill the registry: see Cast. With `write_keys`, each app also has a destination, from the log's beginning."""
+        is_empty = self.where == self.data_dir and not self.data_dir.exists()
+        if is_empty and (write_keys, region) in SEEDED:
+            seeded = SEEDED[write_keys, region]
+            self.data_dir.mkdir(mode=0o700)
+            for name, content in seeded.files.items():
+                (self.data_dir / name).write_bytes(content)
+            return seeded.cast
+        cast = self._seed(write_keys, region)
+        if is_empty:
+            files = {path.name: path.read_bytes() for path in self.data_dir.glob("*.db")}
+            SEEDED[write_keys, region] = Seeded(cast, files)
+        return cast
+
+    def _seed(self, write_keys: bool, region: str) -> Cast:
         if self.where != self.data_dir:
             self.cli("migrate", check=True)
         self.cli("partner", "add", "owner", "--partner-id", "1211971", "--name", "Owner", check=True)

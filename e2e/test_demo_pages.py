@@ -6,11 +6,11 @@ The surprising thing: nothing is awaited by sleeping. A test asks the fake Segme
 import json
 import re
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from processes import wait_until
 
 BOARD_CHARTS = "/demo/apps/1218401/board-charts"
@@ -63,15 +63,25 @@ def test_the_index_links_every_listing(demo: Any, page: Page) -> None:
         assert page.request.get(link).status == 200
 
 
+@pytest.fixture(scope="module")
+def on_a_phone(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+    """A visitor who opens one page after another, and what their browser says against these."""
+    complaints: list[str] = []
+    with browser.new_context(viewport={"width": 360, "height": 740}) as context:
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page, complaints
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", EVERY_PAGE)
 def test_every_page_fits_a_phone_and_obeys_its_own_content_security_policy(
-    demo: Any, new_context: Callable[..., BrowserContext], path: str, scheme: str
+    demo: Any, on_a_phone: tuple[Page, list[str]], path: str, scheme: Literal["light", "dark"]
 ) -> None:
-    page = new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme).new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page, complaints = on_a_phone
+    complaints.clear()
+    page.emulate_media(color_scheme=scheme)
     answer = page.goto(f"{demo.url}{path}")
     assert answer is not None
     assert answer.status == 200

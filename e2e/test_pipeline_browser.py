@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from landed import Landed
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 from processes import COMMAND, Footfall, Process, free_port, wait_until
 
 CHARTS = "/demo/apps/1218401/board-charts"  # Fernhollow's, default profile, paid
@@ -72,6 +73,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory, snippet: dict[str, Any]) -> I
     assert "Traceback" not in demo.process.log()
 
 
+@dataclass(frozen=True)
+class Journey:
+    """Who made it, and each message that landed because of it, by its step."""
+
+    visitor: str
+    found: dict[str, Message]
+
+
 def visitor_of(context: BrowserContext) -> str:
     """The snippet's id for this browser."""
 
@@ -106,52 +115,76 @@ ARRIVAL = (
 )
 
 
-def test_a_journey_from_an_advertisement_to_an_uninstall_lands_field_by_field(demo: Demo, page: Page) -> None:
-    page.goto(demo.url + CHARTS + ARRIVAL)
-    page.get_by_role("tab", name="Reviews").click()
-    page.wait_for_url("**tab=reviews")
-    page.get_by_role("link", name="Try it free").click()  # leaves the page at once
-    page.get_by_role("radio", name="Mira Okafor").check()
-    page.get_by_role("button", name="Start free trial").click()
-    page.get_by_role("button", name="Uninstall").click()
-    page.get_by_text("is uninstalled").wait_for()
-    visitor = visitor_of(page.context)
-    found = demo.wait_for(
-        visitor,
-        ("1218401", "viewed Board Charts"),
-        ("1218401", "viewed Board Charts: Reviews"),
-        ("1218401", "clicked Reviews"),
-        ("1218401", "clicked Try it free"),
-        ("1218401", "Install event"),
-        ("1218401", "Uninstall event"),
-    )
+FIELDS = {
+    "context",
+    "event",
+    "integrations",
+    "messageId",
+    "originalTimestamp",
+    "properties",
+    "receivedAt",
+    "sentAt",
+    "timestamp",
+    "type",
+    "userId",
+    "writeKey",
+}
+QUERY = {
+    "hosting": "cloud",
+    "tab": "overview",
+    "utm_source": "fernhollow-letter",
+    "utm_medium": "email",
+    "utm_campaign": "autumn-flow",
+}
+
+
+@pytest.fixture(scope="module")
+def journey(demo: Demo, browser: Browser) -> Journey:
+    """From an advertisement to an uninstall."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(demo.url + CHARTS + ARRIVAL)
+        page.get_by_role("tab", name="Reviews").click()
+        page.wait_for_url("**tab=reviews")
+        page.get_by_role("link", name="Try it free").click()  # leaves the page at once
+        page.get_by_role("radio", name="Mira Okafor").check()
+        page.get_by_role("button", name="Start free trial").click()
+        page.get_by_role("button", name="Uninstall").click()
+        page.get_by_text("is uninstalled").wait_for()
+        visitor = visitor_of(context)
+    steps = [
+        "viewed Board Charts",
+        "viewed Board Charts: Reviews",
+        "clicked Reviews",
+        "clicked Try it free",
+        "Install event",
+        "Uninstall event",
+    ]
+    found = demo.wait_for(visitor, *(("1218401", step) for step in steps))
+    return Journey(visitor, {step: found["1218401", step] for step in steps})
+
+
+def test_what_was_seen_and_clicked_lands_field_by_field(demo: Demo, journey: Journey) -> None:
     arrival = (
         f"{demo.url}{CHARTS}?hosting=cloud&tab=overview"
         "&utm_source=fernhollow-letter&utm_medium=email&utm_campaign=autumn-flow"
     )
-    query = {
-        "hosting": "cloud",
-        "tab": "overview",
-        "utm_source": "fernhollow-letter",
-        "utm_medium": "email",
-        "utm_campaign": "autumn-flow",
-    }
     reviews = f"{demo.url}{CHARTS}?hosting=cloud&tab=reviews"
-    assert properties(found["1218401", "viewed Board Charts"]) == FERNHOLLOWS | {
+    assert properties(journey.found["viewed Board Charts"]) == FERNHOLLOWS | {
         "action": "viewed",
         "actionSubjectId": CHARTS,
         "label": "Board Charts",
-        "queryParamsJson": query,
+        "queryParamsJson": QUERY,
         "url": arrival,
     }
-    assert properties(found["1218401", "clicked Reviews"]) == FERNHOLLOWS | {
+    assert properties(journey.found["clicked Reviews"]) == FERNHOLLOWS | {
         "action": "clicked",
         "actionSubjectId": "tab/reviews",
         "label": "Reviews",
-        "queryParamsJson": query,
+        "queryParamsJson": QUERY,
         "url": arrival,
     }
-    assert properties(found["1218401", "viewed Board Charts: Reviews"]) == FERNHOLLOWS | {
+    assert properties(journey.found["viewed Board Charts: Reviews"]) == FERNHOLLOWS | {
         "action": "viewed",
         "actionSubjectId": CHARTS,
         "label": "Board Charts: Reviews",
@@ -159,7 +192,7 @@ def test_a_journey_from_an_advertisement_to_an_uninstall_lands_field_by_field(de
         "referrerUrl": arrival,
         "url": reviews,
     }
-    assert properties(found["1218401", "clicked Try it free"]) == FERNHOLLOWS | {
+    assert properties(journey.found["clicked Try it free"]) == FERNHOLLOWS | {
         "action": "clicked",
         "actionSubjectId": f"{demo.url}{CHARTS}/get",
         "label": "Try it free",
@@ -167,33 +200,27 @@ def test_a_journey_from_an_advertisement_to_an_uninstall_lands_field_by_field(de
         "referrerUrl": arrival,
         "url": reviews,
     }
-    install = properties(found["1218401", "Install event"])
+
+
+def test_the_install_and_the_uninstall_land_with_one_hashed_account(journey: Journey) -> None:
+    install = properties(journey.found["Install event"])
     account = install.pop("userId")
     assert re.fullmatch(r"[0-9a-f]{40}", account)
     assert install == FERNHOLLOWS
-    assert properties(found["1218401", "Uninstall event"]) == FERNHOLLOWS | {"userId": account}
-    for message in found.values():
-        assert message.keys() == {
-            "context",
-            "event",
-            "integrations",
-            "messageId",
-            "originalTimestamp",
-            "properties",
-            "receivedAt",
-            "sentAt",
-            "timestamp",
-            "type",
-            "userId",
-            "writeKey",
-        }
-        assert message["userId"] == visitor
+    assert properties(journey.found["Uninstall event"]) == FERNHOLLOWS | {"userId": account}
+    assert "acct-" not in str(journey.found), "the account id itself never leaves the marketplace"
+
+
+def test_every_message_of_a_journey_has_the_visitors_id_and_nothing_besides(journey: Journey) -> None:
+    for message in journey.found.values():
+        assert message.keys() == FIELDS
+        assert message["userId"] == journey.visitor
         assert (message["type"], message["integrations"], message["context"]) == ("track", {}, {"library": LIBRARY})
-    assert len({message["writeKey"] for message in found.values()}) == 1
-    assert "acct-" not in str(found), "the account id itself never leaves the marketplace"
+    assert len({message["writeKey"] for message in journey.found.values()}) == 1
 
 
-def test_the_segment_profile_lands_with_context_and_a_known_account(demo: Demo, page: Page) -> None:
+def test_the_segment_profile_lands_with_context_and_a_known_account(demo: Demo, new_context: NewContext) -> None:
+    page = new_context(locale="en-GB").new_page()
     page.goto(f"{demo.url}{SKETCH}?hosting=cloud&tab=overview")
     page.get_by_text("Sign in", exact=True).click()
     page.get_by_role("button", name="Jonas Hale").click()
@@ -219,7 +246,7 @@ def test_the_segment_profile_lands_with_context_and_a_known_account(demo: Demo, 
         "url": f"{demo.url}{SKETCH}?utm_source=saltlight-docs&utm_campaign=draw",
     }
     assert context["userAgent"] == page.evaluate("navigator.userAgent")
-    assert context["locale"].startswith("en")
+    assert context["locale"] == "en-GB"
     first = min(demo.landed(visitor), key=lambda message: message["originalTimestamp"])
     assert "userId" not in first, "then nobody was signed in"
 

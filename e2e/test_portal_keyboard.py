@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
-from portal_tour import STOPS, Stop, Tour
+from playwright.sync_api import BrowserContext, Page, expect
+from portal_tour import STOPS, Stop, Tour, Visitors
 
 STOPS_OF_OWNERS = [stop for stop in STOPS if stop.is_page and "full" in stop.states]
 
@@ -35,17 +35,11 @@ FOCUSED = """() => {
 }"""
 
 
-@pytest.fixture
-def browser(quick_browser: Browser) -> Browser:
-    """For contexts of these tests."""
-    return quick_browser
-
-
 @pytest.mark.parametrize("stop", STOPS_OF_OWNERS, ids=lambda stop: stop.name)
 def test_tab_reaches_everything_in_its_order_and_one_sees_where(
-    tours: dict[str, Tour], new_context: Callable[..., BrowserContext], stop: Stop
+    tours: dict[str, Tour], visitors: Visitors, stop: Stop
 ) -> None:
-    page = opened(tours["full"], new_context, stop)
+    page = opened(tours["full"], visitors, stop)
     page.evaluate("document.activeElement.blur()")
     expected: list[int] = page.evaluate(REACHED)
     reached: list[int] = []
@@ -64,11 +58,10 @@ def test_tab_reaches_everything_in_its_order_and_one_sees_where(
     assert reached == expected
 
 
-def opened(tour: Tour, make: Callable[..., BrowserContext], stop: Stop) -> Page:
-    page = tour.enter(make, stop.who[-1], viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    address = tour.address(stop)
-    assert address
-    page.goto(address)
+def opened(tour: Tour, visitors: Visitors, stop: Stop) -> Page:
+    page = visitors.enter(tour, stop.who[-1], viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    page.bring_to_front()
+    page.goto(tour.address(stop))
     return page
 
 
@@ -77,10 +70,8 @@ def at(name: str) -> Stop:
 
 
 @pytest.mark.parametrize("name", ["apps", "live", "operator", "sign-in"])
-def test_the_first_tab_skips_to_the_content(
-    tours: dict[str, Tour], new_context: Callable[..., BrowserContext], name: str
-) -> None:
-    page = opened(tours["full"], new_context, at(name))
+def test_the_first_tab_skips_to_the_content(tours: dict[str, Tour], visitors: Visitors, name: str) -> None:
+    page = opened(tours["full"], visitors, at(name))
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
@@ -93,9 +84,9 @@ def test_the_first_tab_skips_to_the_content(
 
 @pytest.mark.parametrize(("name", "menu"), [("apps", "Ada Winter"), ("details", "Remove"), ("parked", "Drop all")])
 def test_escape_closes_what_is_open_and_gives_the_focus_back(
-    tours: dict[str, Tour], new_context: Callable[..., BrowserContext], name: str, menu: str
+    tours: dict[str, Tour], visitors: Visitors, name: str, menu: str
 ) -> None:
-    page = opened(tours["full"], new_context, at(name))
+    page = opened(tours["full"], visitors, at(name))
     opener = page.locator("summary", has_text=menu).first
     opener.focus()
     page.keyboard.press("Enter")
@@ -113,7 +104,7 @@ def test_what_is_wrong_with_a_form_has_the_focus(
 ) -> None:
     tour = tours["full"]
     page = tour.enter(new_context, "owner", java_script_enabled=script)
-    page.goto(str(tour.address(at("destination"))))
+    page.goto(tour.address(at("destination")))
     page.get_by_role("textbox", name="Name").fill("main")
     page.get_by_label("Segment write key").fill("two words")
     page.get_by_role("button", name="Save").click()

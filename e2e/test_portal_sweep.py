@@ -15,25 +15,23 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
-from portal_tour import STATES, STOPS, Stop, Tour, page_of, unvisited
+from playwright.sync_api import ConsoleMessage, Page, Response, ViewportSize, expect
+from portal_tour import STOPS, VISITS, Stop, Tour, Visitors, page_of, unvisited
 
 from collector.portal.pages import PAGES
 
 AXE = Path(__file__).parent / "vendor" / "axe-core-4.14.1.min.js"
 AXE_HASH = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
 MOST_BYTES = 60_000  # of a page with its style sheets and scripts, as they are sent
-PAPER = {"width": 718, "height": 1050}  # A4 within margins of a centimetre
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PAPER: ViewportSize = {"width": 718, "height": 1050}  # A4 within margins of a centimetre
+OF_LAYOUT = ("color-contrast", "scrollable-region-focusable", "target-size")  # which answer otherwise on a phone
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+NARROW: ViewportSize = {"width": 390, "height": 844}
 
 every_stop = pytest.mark.parametrize("stop", [stop for stop in STOPS if stop.is_page], ids=lambda stop: stop.name)
-every_state = pytest.mark.parametrize("state", STATES)
-
-
-@pytest.fixture
-def browser(quick_browser: Browser) -> Browser:
-    """For contexts of these tests."""
-    return quick_browser
+every_visit = pytest.mark.parametrize(
+    ("stop", "state"), [pytest.param(*visit, id=f"{visit[0].name}-{visit[1]}") for visit in VISITS]
+)
 
 
 def test_every_page_has_a_way_to_it_and_a_picture_of_its_own_name() -> None:
@@ -52,9 +50,10 @@ def test_who_may_open_a_page_looks_at_it() -> None:
             assert access is None or roles[who] in access, stop.name
 
 
-def test_the_full_state_has_every_stop(tours: dict[str, Tour]) -> None:
-    left_out = {stop.name for stop in STOPS if tours["full"].address(stop) is None}
-    assert left_out == {stop.name for stop in STOPS if "full" not in stop.states}
+def test_every_stop_is_there_in_its_states(tours: dict[str, Tour]) -> None:
+    for stop in STOPS:
+        for state in stop.states:
+            assert tours[state].address(stop).startswith(tours[state].collector.url)
 
 
 def test_what_looks_for_barriers_is_the_release_that_its_makers_published() -> None:
@@ -93,30 +92,56 @@ def barriers(page: Page, *rules: str) -> list[str]:
     return [f"{each['id']}: {node['html'][:200]} {node['failureSummary']}" for each in found for node in each["nodes"]]
 
 
-@every_state
-@every_stop
-def test_a_page_shuts_nobody_out_and_is_no_wider_than_a_phone(
-    tours: dict[str, Tour], new_context: Callable[..., BrowserContext], stop: Stop, state: str
+@every_visit
+def test_a_page_shuts_nobody_out_is_no_wider_than_a_phone_and_prints_whole(
+    tours: dict[str, Tour], watched: Callable[..., tuple[Page, Complaints]], stop: Stop, state: str
 ) -> None:
-    tour = tours[state]
-    address = tour.address(stop)
-    if address is None:
-        pytest.skip("not in this state")
     for who in looking(stop, state):
-        page = tour.enter(new_context, who, viewport=WIDE, reduced_motion="reduce")  # colours change at once
-        complaints = Complaints(page)
+        page, complaints = watched(tours[state], who)
+        address = tours[state].address(stop)
+        page.set_viewport_size(WIDE)
+        page.emulate_media(media="screen", color_scheme="light")
         answer = page.goto(address)
         assert answer is not None
         assert (answer.status, page.url) == (200, address)
-        page.evaluate(AXE.read_text())
         found = barriers(page)
-        page.set_viewport_size(NARROW)  # type: ignore[arg-type]
-        found += barriers(page)
+        page.evaluate(MARK_SHOWN)
+        page.set_viewport_size(NARROW)
         page.emulate_media(color_scheme="dark")
-        found += barriers(page, "color-contrast")
+        found += barriers(page, *OF_LAYOUT)
+        assert page.evaluate(NEWLY_SHOWN) == [], "all rules have to be asked of it"
         assert found == [], who
-        assert complaints.said == [], who
+        if (who, state) == (stop.who[0], stop.states[0]):
+            assert_prints(page)
         assert max(page.evaluate(WIDTHS)) <= NARROW["width"], who
+        assert complaints.said == [], who
+
+
+def assert_prints(page: Page) -> None:
+    """Whole, in light though the screen is dark, and without its navigation. Leaves the page as it was on a phone."""
+    page.set_viewport_size(PAPER)
+    page.emulate_media(media="print")
+    assert page.evaluate(CUT_OFF) == []
+    expect(page.locator("nav:visible, button:visible, summary.button:visible, a.button:visible")).to_have_count(0)
+    assert barriers(page, "color-contrast") == []
+    page.set_viewport_size(NARROW)
+    page.emulate_media(media="screen")
+
+
+@pytest.fixture(scope="module")
+def watched(visitors: Visitors) -> Callable[..., tuple[Page, Complaints]]:
+    """Somebody's page, and what their browser says against it from now on."""
+    found: dict[Page, Complaints] = {}
+
+    def watch(tour: Tour, who: str) -> tuple[Page, Complaints]:
+        page = visitors.enter(tour, who, viewport=WIDE, reduced_motion="reduce")  # colours change at once
+        if page not in found:
+            page.add_init_script(path=AXE)
+            found[page] = Complaints(page)
+        found[page].said.clear()
+        return page, found[page]
+
+    return watch
 
 
 def looking(stop: Stop, state: str) -> tuple[str, ...]:
@@ -124,6 +149,15 @@ def looking(stop: Stop, state: str) -> tuple[str, ...]:
     return stop.who if state == "full" or "full" not in stop.states else stop.who[:1]
 
 
+# What a page shows only when it is narrow would have been passed over by most rules.
+MARK_SHOWN = """() => {
+  for (const one of document.body.querySelectorAll('*')) one.wasShown = one.checkVisibility();
+}"""
+NEWLY_SHOWN = """() => [...document.body.querySelectorAll('*')]
+  .filter((one) => one.checkVisibility() && !one.wasShown && !one.closest('[aria-hidden=true]'))
+  .map((one) => one.outerHTML.slice(0, 200))"""
+CUT_OFF = """() => [document.documentElement, ...document.querySelectorAll('.table-box, .table-wrap, pre')]
+  .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => `${one.className} ${one.scrollWidth}`)"""
 WIDTHS = """() => [null, ...document.querySelectorAll('details')].map((one) => {
   for (const other of document.querySelectorAll('details')) other.open = other === one || other.contains(one);
   return document.documentElement.scrollWidth;
@@ -138,19 +172,13 @@ NEEDING = """() => [...document.querySelectorAll('button, [role=button], [role=t
   .map((one) => one.outerHTML)"""
 
 
-@every_state
-@every_stop
-def test_a_page_needs_no_script(
-    tours: dict[str, Tour], new_context: Callable[..., BrowserContext], stop: Stop, state: str
-) -> None:
+@every_visit
+def test_a_page_needs_no_script(tours: dict[str, Tour], visitors: Visitors, stop: Stop, state: str) -> None:
     """Every form has a button that sends it to a page that there is, and nothing is shown that only a script could
     answer to."""
-    address = tours[state].address(stop)
-    if address is None:
-        pytest.skip("not in this state")
     for who in looking(stop, state):
-        page = tours[state].enter(new_context, who, viewport=WIDE, java_script_enabled=False)
-        page.goto(address)
+        page = visitors.enter(tours[state], who, viewport=WIDE, java_script_enabled=False)
+        page.goto(tours[state].address(stop))
         page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
         assert page.evaluate(NEEDING) == []
         for form in page.evaluate(FORMS):
@@ -163,29 +191,10 @@ def is_there(method: str, path: str) -> bool:
 
 
 @every_stop
-def test_a_page_prints_whole_in_light_and_without_its_navigation(
-    tours: dict[str, Tour], new_context: Callable[..., BrowserContext], stop: Stop
-) -> None:
-    tour = tours["full" if "full" in stop.states else "empty"]
-    page = tour.enter(new_context, stop.who[0], viewport=PAPER, color_scheme="dark", reduced_motion="reduce")
-    page.goto(str(tour.address(stop)))
-    page.emulate_media(media="print")
-    assert page.evaluate(CUT_OFF) == []
-    expect(page.locator("nav:visible, button:visible, summary.button:visible, a.button:visible")).to_have_count(0)
-    page.evaluate(AXE.read_text())
-    assert barriers(page, "color-contrast") == []
-
-
-CUT_OFF = """() => [document.documentElement, ...document.querySelectorAll('.table-box, .table-wrap, pre')]
-  .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => `${one.className} ${one.scrollWidth}`)"""
-
-
-@every_stop
 def test_a_page_is_small(tours: dict[str, Tour], stop: Stop) -> None:
     """With its style sheets and scripts, as a browser gets them."""
     tour = tours["full" if "full" in stop.states else "empty"]
     address = tour.address(stop)
-    assert address
     for who in stop.who:
         cookies = {} if who == "nobody" else {"footfall": tour.cookie(who)}
         with httpx2.Client(trust_env=False, cookies=cookies, headers=AS_A_BROWSER) as client:

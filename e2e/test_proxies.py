@@ -181,13 +181,11 @@ def test_the_snippet_and_its_events_get_through(proxy: Proxy, footfall: Footfall
     assert footfall.value("events", "select count(*) from events") == 1
 
 
-@pytest.mark.parametrize(
-    "path", ["/metrics", "/readyz", "/metrics?x=1", "/metrics/", "/x/../metrics", "/%6detrics", "/./readyz"]
-)
-def test_what_is_for_this_machine_only_is_not_found(proxy: Proxy, footfall: Footfall, path: str) -> None:
+def test_what_is_for_this_machine_only_is_not_found(proxy: Proxy, footfall: Footfall) -> None:
+    paths = ["/metrics", "/readyz", "/metrics?x=1", "/metrics/", "/x/../metrics", "/%6detrics", "/./readyz"]
     with footfall.collector(proxy.behind) as collector:
         assert collector.get("/metrics").status_code == collector.get("/readyz").status_code == 200
-        assert raw(proxy, path)[0] == 404
+        assert {path: raw(proxy, path)[0] for path in paths} == dict.fromkeys(paths, 404)
 
 
 def test_no_spelling_of_the_path_leads_to_the_counts(proxy: Proxy, footfall: Footfall) -> None:

@@ -48,7 +48,7 @@ def test_on_a_server_that_is_killed_as_well_nothing_is_lost_either(tmp_path: Pat
 
 def test_a_segment_that_says_success_and_drops_the_batch_makes_it_exit_1(tmp_path: Path) -> None:
     """The one lie that no sender can see through; here it shows, because the fake tells what landed."""
-    command = [*COMMAND, "selftest", "delivery", "--kills", "12", "--seed", "2"]
+    command = [*COMMAND, "selftest", "delivery", "--kills", "3", "--seed", "2"]
     with subprocess.Popen(command, env=Footfall(tmp_path / "data").env, stdout=subprocess.PIPE, text=True) as running:
         try:
             wait_until(lambda: fake_segments_of(running.pid), "it has started its Segment")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import launch_options
-from playwright.sync_api import Error, Page, Playwright
+from playwright.sync_api import Browser, Error, Page, Playwright
 from recorder import Recorder
 
 CTA = '<button data-footfall-cta="Start Free Trial" id="trial">Try</button>'
@@ -25,6 +25,12 @@ WRITTEN_DOWN = """
       };
     })
 """
+
+
+@pytest.fixture
+def browser(whole_browser: Browser) -> Browser:
+    """For contexts of these tests."""
+    return whole_browser
 
 
 def stored(page: Page) -> list[str]:

@@ -16,8 +16,8 @@ def stub() -> str:
     return f"<script>{Path(DIST / 'stub.js').read_text()}</script>"
 
 
-def open_before_the_script(page: Page, recorder: Recorder, head: str = "", **data: str) -> None:
-    recorder.snippet_delay = 0.4
+def open_before_the_script(page: Page, recorder: Recorder, head: str = "", delay: float = 0.4, **data: str) -> None:
+    recorder.snippet_delay = delay
     page.goto(recorder.listing(ELEMENTS, head=stub() + head, **data), wait_until="commit")
     page.wait_for_selector("#buy")
 
@@ -49,11 +49,12 @@ def test_clicks_after_the_script_came_count_once(page: Page, recorder: Recorder)
 
 
 def test_an_early_click_that_leaves_the_page_is_sent_by_the_next_one(page: Page, recorder: Recorder) -> None:
-    open_before_the_script(page, recorder)
+    open_before_the_script(page, recorder, delay=60)
     page.click("#buy")
     page.wait_for_url("**/buy")
     assert recorder.posts == []
 
+    recorder.snippet_delay = 0
     page.goto(recorder.listing(path="/apps/2/other", app="com.example.other", head=stub()))
 
     [click] = recorder.wait_for("cta_click")

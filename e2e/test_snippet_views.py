@@ -4,7 +4,8 @@ import re
 import time
 from collections.abc import Callable
 
-from playwright.sync_api import BrowserContext, Page
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
 from recorder import Recorder
 
 UNSEEN = """
@@ -13,6 +14,12 @@ UNSEEN = """
     window.show = (seen = true) => { window.seen = seen; document.dispatchEvent(new Event('visibilitychange')); };
 """
 WITHOUT_NAVIGATION_API = "Object.defineProperty(window, 'navigation', {value: undefined});"
+
+
+@pytest.fixture
+def browser(whole_browser: Browser) -> Browser:
+    """For contexts of these tests."""
+    return whole_browser
 
 
 def test_a_view_says_what_was_seen_and_by_whom(page: Page, recorder: Recorder) -> None:

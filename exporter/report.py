@@ -27,12 +27,28 @@ class Shipped(msgspec.Struct):
     taken: bool = False
 
 
+class Told(msgspec.Struct):
+    """What a run told of the results of attribution: postbacks that were accepted, attempts that failed, and targets
+    that were disabled."""
+
+    accepted: int = 0
+    failed: int = 0
+    disabled: int = 0
+
+    def summary(self) -> str:
+        """The end of a line for a person; '' when nothing was told."""
+        if not self.accepted and not self.failed:
+            return ""
+        return f"; {self.accepted} postbacks accepted, {self.failed} failed"
+
+
 class Report(msgspec.Struct):
     """A whole run's sums; `exit_code` is 0 when everything went, 75 when something is deferred."""
 
     run: str
     dry_run: bool
     destinations: list[Shipped] = []
+    postbacks: Told = msgspec.field(default_factory=Told)
     busy: str = ""
     seconds: float = 0.0
     attribution: Attributed | None = None
@@ -57,7 +73,7 @@ class Report(msgspec.Struct):
         return (
             f"{sums['accepted']} events {verb} in {sums['batches']} batches, {sums['suppressed']} suppressed, "
             f"{sums['parked']} parked, {deferred} destinations deferred, {self.seconds:.1f} s"
-            f"{self.attribution.summary() if self.attribution else ''}"
+            f"{self.attribution.summary() if self.attribution else ''}{self.postbacks.summary()}"
         )
 
 

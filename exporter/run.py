@@ -23,16 +23,17 @@ import msgspec
 from exporter import finding
 from exporter.attributing import Attributing
 from exporter.finding import Backlog
+from exporter.postbacks import Postbacks, Tell
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_SECONDS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
-from store import ids, ledger, log, registry, runs
+from store import ids, ledger, log, postback_ledger, registry, runs
 from store.database import Database, exists, open_reader, open_writer
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.ledger import Cursor, Fate, Passage
 from store.receipt import Signer, make_receipts
 from store.secrets import Vault
 from store.settings import Settings
-from wire import segment
+from wire import segment, webhook
 from wire.elsewhere import elsewhere
 from wire.mapping import Mapper
 
@@ -89,6 +90,7 @@ async def run_once(
     only: str | None = None,
     dry_run: bool = False,
     send: Send = segment.send,
+    tell: Tell = webhook.send,
 ) -> Report:
     """One pass over every destination with a backlog. What goes wrong with one is told after the others are done."""
     report = Report(run=str(ids.uuid7()), dry_run=dry_run)
@@ -116,9 +118,12 @@ async def run_once(
             if not dry_run:
                 await ledger.release(ledger_db, report.run)
         if not dry_run:
+            telling = Postbacks(settings, registry_db, log_db, ledger_db, report.run, voice, stop, send, tell)
+            report.postbacks = await telling.tell_all(only)
             await make_receipts(ledger_db, Signer(Vault(settings.secret_key).receipt_seed), await ledger_db.now())
             await runs.end(ledger_db, report.run, _now(), sum(1 for shipped in report.destinations if shipped.deferred))
             await runs.forget(ledger_db, _now() - settings.attempt_days * DAY_MS)
+            await postback_ledger.forget_attempts(ledger_db, _now() - settings.attempt_days * DAY_MS)
     report.seconds = time.monotonic() - began
     voice.end()
     voice.note("run ended", run=report.run, seconds=round(report.seconds, 2), **report.sums())

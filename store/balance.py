@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from store import destinations, ledger, log, removal
+from store import destinations, ledger, log, postback_ledger, postbacks, removal
 from store.database import Database, Where
 from store.destinations import MAIN, Course
 from store.entry import HOUR_MS
@@ -101,6 +101,36 @@ class Owed(msgspec.Struct, frozen=True):
         ]
 
 
+class Told(msgspec.Struct, frozen=True):
+    """owed = accepted + pending + given_up + unasked, for one target of postbacks, of the installs that came in since
+    it was made and are decided. `reasons` are those of given_up and unasked; for a removed target, owed counts what was
+    looked at before."""
+
+    app: str
+    target: str
+    kind: str
+    name: str
+    owed: int
+    accepted: int
+    pending: int
+    given_up: int
+    unasked: int
+    reasons: dict[str, dict[str, int]]
+    disabled: str
+
+    @property
+    def difference(self) -> int:
+        return self.owed - self.accepted - self.pending - self.given_up - self.unasked
+
+    def line(self) -> str:
+        """For a person."""
+        called = "Install Attributed" if self.kind == "segment" else f"webhook {self.name}"
+        terms = f"accepted {self.accepted} + pending {self.pending} + given up {self.given_up}"
+        said = f"{self.app} {called}: owed {self.owed} = {terms} + not asked for {self.unasked}"
+        said += _verdict(self.difference)
+        return f"{said}; disabled: {self.disabled}" if self.disabled else said
+
+
 class Findings(msgspec.Struct, frozen=True):
     """`engine` is what holds the databases, and its version."""
 
@@ -108,13 +138,14 @@ class Findings(msgspec.Struct, frozen=True):
     doors: Doors
     destinations: list[Owed]
     balanced: bool
+    postbacks: list[Told] = []
 
     def lines(self) -> list[str]:
         """For a person."""
         told = [self.engine, self.doors_line()]
         for owed in self.destinations:
             told += [owed.line(), *owed.hour_lines()]
-        return told
+        return told + [each.line() for each in self.postbacks]
 
     def doors_line(self) -> str:
         d = self.doors
@@ -160,8 +191,45 @@ async def count(registry_db: Database, ledger_db: Database | None, log_db: Datab
         if (span := places.get((c.app_key, c.course_id))) is not None
     ]
     doors = Doors(**await log.door_totals(log_db))
+    told = await _postbacks(registry_db, ledger_db) if ledger_db else []
     balanced = doors.difference == 0 and not any(item.difference or item.difference_by_hour for item in owed)
-    return Findings(await log_db.version(), doors, owed, balanced)
+    balanced = balanced and not any(item.difference for item in told)
+    return Findings(await log_db.version(), doors, owed, balanced, told)
+
+
+async def _postbacks(registry_db: Database, ledger_db: Database) -> list[Told]:
+    fares = await postback_ledger.health(ledger_db)
+    every = await postbacks.targets(registry_db, removed=True)
+    return [
+        await _told(ledger_db, target, fares.get(target.keys, postback_ledger.Health()))
+        for target in every
+        if target.removed_at is None or target.keys in fares
+    ]
+
+
+async def _told(ledger_db: Database, target: postbacks.Target, health: postback_ledger.Health) -> Told:
+    """What waits to be looked at is pending, but for a target that was removed."""
+    place = target.app_key, target.begins_at
+    unseen = 0 if target.removed_at else await postback_ledger.unseen(ledger_db, *place, health.seen)
+    sums: Counter[str] = Counter(pending=unseen)
+    reasons: dict[str, dict[str, int]] = {"given_up": {}, "unasked": {}}
+    for (state, reason), n in (await postback_ledger.sums(ledger_db, target.keys)).items():
+        sums[state] += n
+        if state in reasons:
+            reasons[state][reason] = n
+    return Told(
+        target.app_key,
+        target.target_id,
+        target.kind,
+        target.name,
+        owed=unseen + await postback_ledger.owed(ledger_db, *place, health.seen),
+        accepted=sums["accepted"],
+        pending=sums["pending"],
+        given_up=sums["given_up"],
+        unasked=sums["unasked"],
+        reasons=reasons,
+        disabled=health.disabled_why if target.removed_at is None else "",
+    )
 
 
 async def _owed(

@@ -37,7 +37,12 @@ BLOCK_BYTES = 16_000_000  # of details
 MOST_PARTITIONS = 400  # of what is copied: with many more the server takes long to plan
 # What is said in place of a column, or of one that SQLite's table does not have.
 _NOBODYS = {"lease_owner": "''", "lease_until": "0"}
-_SAID = {"door_tallies": {"slot": "0"}, "cursors": _NOBODYS, "attribution_cursors": _NOBODYS}
+_SAID = {
+    "door_tallies": {"slot": "0"},
+    "cursors": _NOBODYS,
+    "attribution_cursors": _NOBODYS,
+    "postback_health": _NOBODYS,
+}
 _SEQUENCES = {"events": SEQ, "rejections": "log.rejections_id"}
 
 

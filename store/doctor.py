@@ -14,7 +14,7 @@ import msgspec
 
 from store import attribution_balance, balance, destinations, log, runs
 from store.attribution_balance import Balance
-from store.balance import Doors, Findings, Owed
+from store.balance import Doors, Findings, Owed, Told
 from store.database import Database, Engine, Server, Where, exists, open_reader
 from store.destinations import Destination
 from store.errors import ConfigError
@@ -57,6 +57,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
     checks: list[Check]
     doors: Doors | None
     destinations: list[Owed]
+    postbacks: list[Told] = []
 
     def lines(self, quiet: bool = False, hours: bool = False) -> list[str]:
         """For a person; `quiet`: only what is wrong."""
@@ -108,6 +109,7 @@ async def diagnose(
         checks=checks,
         doors=findings.doors if findings else None,
         destinations=findings.destinations if findings else [],
+        postbacks=findings.postbacks if findings else [],
     )
 
 
@@ -213,6 +215,8 @@ def balances(findings: Findings) -> Iterable[Check]:
     for owed in findings.destinations:
         off = owed.difference or owed.difference_by_hour
         yield Check("FAIL" if off else "warn" if owed.paused else "ok", "balance", owed.line())
+    for told in findings.postbacks:
+        yield Check("FAIL" if told.difference else "warn" if told.disabled else "ok", "postbacks", told.line())
 
 
 def attribution(found: Sequence[Balance]) -> Check:

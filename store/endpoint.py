@@ -92,6 +92,14 @@ def checked(url: str, permitted: Allowed) -> str:
 
     Raises ValueError that says what would be right. Where the name leads is not asked here, but whenever it is used.
     """
+    found = checked_hook(url, permitted).rstrip("/")
+    if "/v1/" in f"{urlsplit(found).path}/":
+        raise ValueError("without /v1, which is added by the sender")
+    return found
+
+
+def checked_hook(url: str, permitted: Allowed) -> str:
+    """As `checked`, of an address that is used as it is: its path stays whatever it is."""
     if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or "\\" in url or " " in url:
         raise ValueError(f"at most {MAX_URL} ASCII characters without spaces; a name with others in its xn-- form")
     try:
@@ -104,13 +112,10 @@ def checked(url: str, permitted: Allowed) -> str:
         raise ValueError("a base address, without a query")
     if any(segment.lower().replace("%2e", ".") in (".", "..") for segment in parts.path.split("/")):
         raise ValueError("a path in which no part is a dot or two")
-    path = parts.path.rstrip("/")
-    if "/v1/" in path + "/":
-        raise ValueError("without /v1, which is added by the sender")
     usual = HTTP_PORT if parts.scheme == "http" else HTTPS_PORT
     _check_place(parts.scheme, host, port if port is not None else usual, permitted)
     shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}{'' if port in (None, usual) else f':{port}'}{path}"
+    return f"{parts.scheme}://{shown}{'' if port in (None, usual) else f':{port}'}{parts.path}"
 
 
 def _check_place(scheme: str, host: str, port: int, permitted: Allowed) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets as random
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -251,6 +252,12 @@ async def note(db: Database, now: int, action: str, subject: str, detail: str, a
     await _line(db, str(ids.uuid7(now)), now, action, subject, detail, actor)
 
 
+async def note_once(db: Database, audit_id: str, at: int, action: str, subject: str, detail: str, actor: str) -> None:
+    """As `note`, of what several processes see: the line is there once."""
+    with suppress(Conflict):
+        await _line(db, audit_id, at, action, subject, detail, actor)
+
+
 async def _line(db: Database, audit_id: str, now: int, action: str, subject: str, detail: str, actor: str) -> None:
     sql = _WHOSE.get(action.partition(".")[0])
     partner_key = await db.value(sql, (subject,)) if sql else None
@@ -270,6 +277,7 @@ _WHOSE = {
     "replay": _OF_APP,
     "park": _OF_APP,
     "resume": _OF_APP,
+    "postback": _OF_APP,
     "authentication": _OF_APP,
     "quarantine": _OF_APP,
     "partner": "/* registry.whose_partner */ select partner_key from partners where partner_key = ?",

@@ -1,5 +1,5 @@
 """Carrying what is stored encrypted over to the newest secret key, so that an older one can leave the ring: write keys,
-and the secrets of people's authenticator apps.
+the secrets of webhooks and those of people's authenticator apps.
 
 All of them in one transaction: killed at any moment, either every row is as before or every row is done. Fingerprints
 come from the ring's key for ids; when that is another than they were made with, user ids have changed too, and nobody
@@ -37,7 +37,8 @@ def _agrees(vault: Vault, d: Destination) -> bool:
 
 class Rotated(msgspec.Struct, frozen=True):
     """How many write keys are stored, those of replaced destinations included, and how many were carried over now; the
-    same of the secrets of authenticator apps, and of those with which an app's callers prove who they are."""
+    same of the secrets of authenticator apps, of those with which an app's callers prove who they are, and of
+    webhooks."""
 
     write_keys: int
     renewed: int
@@ -45,6 +46,8 @@ class Rotated(msgspec.Struct, frozen=True):
     second_factors_renewed: int = 0
     key_pairs: int = 0
     key_pairs_renewed: int = 0
+    webhook_secrets: int = 0
+    webhook_secrets_renewed: int = 0
 
 
 async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) -> Rotated:
@@ -85,7 +88,8 @@ async def rotate(db: Database, vault: Vault, now: int, new_ids: bool = False) ->
                 where app_key = ? and destination_id = ? and segment_write_key = ?""",
                 (vault.encrypt(key), made, app_key, destination_id, stored),
             )
-        rotated = Rotated(len(rows), renewed, *await _second_factors(db, vault), *await _key_pairs(db, vault))
+        of_people, of_callers = await _second_factors(db, vault), await _key_pairs(db, vault)
+        rotated = Rotated(len(rows), renewed, *of_people, *of_callers, *await _webhook_secrets(db, vault))
         detail = f"{rotated.renewed} of {rotated.write_keys} write keys{', new ids' if new_ids else ''}"
         await registry.audit(db, now, "secret.rotate", "secret key", detail)
     return rotated
@@ -131,3 +135,31 @@ async def _key_pairs(db: Database, vault: Vault) -> tuple[int, int]:
             (secret, pair.app_key, pair.api_key, pair.secret),
         )
     return len(found), renewed
+
+
+async def _webhook_secrets(db: Database, vault: Vault) -> tuple[int, int]:
+    """As `_second_factors`: a webhook whose secret is lost is given another on its page."""
+    found = renewed = 0
+    for column in ("secret", "old_secret"):
+        rows = await db.all(
+            f"""/* rotation.{column} */
+            select app_key, target_id, {column}
+            from postback_targets
+            where {column} is not null"""  # noqa: S608 - our own column names
+        )
+        found += len(rows)
+        for app_key, target_id, stored in rows:
+            if vault.is_newest(stored):
+                continue
+            try:
+                secret = vault.encrypt(vault.decrypt(stored))
+            except ConfigError:
+                continue
+            renewed += await db.execute(
+                f"""/* rotation.renew_{column} */
+                update postback_targets
+                set {column} = ?
+                where app_key = ? and target_id = ? and {column} = ?""",  # noqa: S608 - our own column names
+                (secret, app_key, target_id, stored),
+            )
+    return found, renewed

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -18,6 +17,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+
+from selftest.processes import wait_until
 
 CLIENT_ID = "footfall-at-the-provider"
 CLIENT_SECRET = "what only the two of us know"  # noqa: S105 - of tests only
@@ -32,8 +33,7 @@ class Provider:
         self._server = uvicorn.Server(uvicorn.Config(self._app(), port=0, log_level="critical", lifespan="off"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
+        wait_until(lambda: self._server.started, "the provider listens")
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.issuer = f"http://127.0.0.1:{port}"
         self.reset()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -22,6 +24,7 @@ from store import passwords, people, sessions
 from store.database import Database, open_writer
 from store.links import Links
 from store.people import Person, Role
+from store.sqlite.database import FILES
 
 if TYPE_CHECKING:
     import pytest
@@ -91,9 +94,11 @@ class House:
 
     def state(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that the registry holds, but for what a mere look may change: when somebody was seen."""
-        tables = [name for (name,) in self.rows("select name from sqlite_master where type = 'table'")]
-        state = {table: sorted(self.rows(f"select * from {table}"), key=repr) for table in tables}
-        state["sessions"] = sorted(self.rows("select session_id, person_id, proved_at from sessions"))
+        assert isinstance(self.cast.where, Path)
+        with closing(sqlite3.connect(f"file:{self.cast.where / FILES['registry']}?mode=ro", uri=True)) as file:
+            tables = [name for (name,) in file.execute("select name from sqlite_master where type = 'table'")]
+            state = {table: sorted(file.execute(f"select * from {table}"), key=repr) for table in tables}
+            state["sessions"] = sorted(file.execute("select session_id, person_id, proved_at from sessions"))
         del state["patience"]
         return state
 
@@ -152,9 +157,15 @@ def opened(house: House, **settings: Any) -> Iterator[Browser]:
         yield Browser(client, house)
 
 
-def another(browser: Browser) -> Browser:
-    """A second browser at the same portal."""
-    client = TestClient(browser.client.app, base_url=SITE, headers={"user-agent": "Safari/26"}, follow_redirects=False)
+def another(browser: Browser, peer: str = "testclient") -> Browser:
+    """A second browser at the same portal; at 127.0.0.1 it counts as a proxy on this machine."""
+    client = TestClient(
+        browser.client.app,
+        base_url=SITE,
+        headers={"user-agent": "Safari/26"},
+        follow_redirects=False,
+        client=(peer, 50_000),
+    )
     client.portal = browser.client.portal
     return Browser(client, browser.house)
 

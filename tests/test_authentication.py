@@ -4,11 +4,13 @@ import asyncio
 import gzip
 import hashlib
 import json
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import psycopg
 import pytest
 from conftest import Cast, Doors
 from httpx2 import Response
@@ -24,9 +26,10 @@ from collector.portal.frame import PageRoute
 from collector.quarantine import Quarantine
 from store import authentication, log, registry
 from store.authentication import NewPair
-from store.database import Database, open_writer
+from store.database import Database, Engine, open_writer
 from store.entry import Entry, Held
 from store.errors import ConfigError, Refused, Unavailable
+from store.event import NewRow
 from store.quarantine import Amount
 
 SQLITE = pytest.mark.only("sqlite", "a proof knows no store")
@@ -443,6 +446,30 @@ def test_a_commit_that_is_done_twice_stores_once_what_leaves(cast: Cast) -> None
 
     asyncio.run(done())
     assert cast.rows("select count(*) from quarantine") == [(0,)]
+
+
+def test_a_release_that_is_cut_off_within_its_commit_stores_nothing_and_keeps_what_waits(
+    cast: Cast, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(APP, "1", "kochava", TRACK, NOW, "no_proof", 2, b"{}")
+    named = (APP, bytes(16), "track", "Purchase", "partner", NOW, NOW, "owner", "a-1")
+    row: NewRow = (*named, "u-1", None, None, "{}")
+
+    async def done(*entries: Entry) -> None:
+        async with await open_writer(cast.where, "log") as db:
+            for entry in entries:
+                await log.commit(db, [entry], Counter())
+
+    asyncio.run(done(Entry("kochava", NOW, [], [], [], [held])))
+    release = Entry("kochava", NOW, [row], [], [], [], [(APP, "1")])
+    with monkeypatch.context() as broken:
+        where = "store.postgres.append" if engine == "postgresql" else "store.sqlite.append"
+        broken.setattr(f"{where}._LEAVE", "delete from nowhere where app_key = ? and quarantine_id = ?")
+        with pytest.raises((sqlite3.Error, psycopg.Error)):
+            asyncio.run(done(release))
+    assert (len(cast.events()), cast.rows("select count(*) from quarantine")) == (0, [(1,)])
+    asyncio.run(done(release, release))
+    assert (len(cast.events()), cast.rows("select count(*) from quarantine")) == (1, [(0,)])
 
 
 def test_what_is_dropped_is_gone_and_stays_counted(open_doors: Callable[..., Doors], cast: Cast, guard: Guard) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from shipping_cast import KEYS, SECRET_KEY, Installation, an_event
+from waiting import until_async
 
 from store import balance
 from store.backup import BackupFailed, Made, back_up, finished
@@ -169,8 +170,7 @@ def test_two_backups_do_not_go_to_one_place_at_once(installation: Installation, 
     async def both() -> None:
         async with undisturbed(installation.data_dir):
             first = asyncio.create_task(back_up(installation.data_dir, into))
-            while not into.exists() or not list(into.iterdir()):  # noqa: ASYNC110 - a file sets no event
-                await asyncio.sleep(0.001)
+            await until_async(lambda: into.exists() and list(into.iterdir()))
             with pytest.raises(Busy, match="another backup"):
                 await back_up(installation.data_dir, into)
         await first

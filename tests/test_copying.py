@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
-from engines import Stores
+from engines import Stores, look
 from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, VISITOR, Details, Installation, an_event
 
 import footfall
@@ -61,6 +61,17 @@ ATTRIBUTED = (
     "insert into conversion_revenue values ('a', 2, 20000, 'EUR', -1, 1)",
     "insert into attribution_revenue values ('a', 'p', 'linear', 20000, '', 'EUR', -1)",
     "insert into attribution_parked values ('a', 3, 'unreadable', 5)",
+)
+TOLD = (
+    "insert into postbacks values ('a', 't', 2, 1, 'given_up', 'attempts_spent', 1, 2, 3, 'x', 4)",
+    "insert into postback_health values ('a', 't', 1, 'a dead run', 9000000000000000000, 1, 2, 3, 4, 'why')",
+    "insert into postback_attempts values ('a', 'i', 't', 2, 1, 'r', 'm', 1, 2, 3, 4, 'deferred', 503, 'later')",
+    "insert into postback_intents_done values ('i', 1, 'pending')",
+)
+TARGET = (
+    "insert into postback_targets select app_key, 't', 'webhook', 'ours', 1, 'agency', 'a', 'b', 1, 2, 'p', 'u',"
+    " 'json', '{}', x'00ff', 'last', null, 0, 1, null, 2, 3 from apps",
+    "insert into postback_intents select 'i' || app_key, app_key, 't', 2, 'retry', 1 from apps",
 )
 ODD = 'a\ttab, a\nline, \\N, a \\ and "quotes", 💥, \u2028, \x7f and \x01'
 
@@ -114,7 +125,7 @@ def assert_same(installation: Installation, server: Server) -> None:
         ours = here(installation, nature, f"select {kept} from {name}")
         theirs = there(server, f"select {kept} from {table}")
         assert Counter(theirs) == Counter(ours), table
-    for cursors in ("cursors", "attribution_cursors"):
+    for cursors in ("cursors", "attribution_cursors", "postback_health"):
         held = there(server, f"select distinct lease_owner, lease_until from ledger.{cursors}")
         assert held in ([], [("", 0)])
     ids = here(installation, "log", "select app_key, message_id, seq from events")
@@ -173,8 +184,10 @@ def full(installation: Installation) -> Installation:
     here(installation, "log", f"insert into event_properties values ('{OWNER}', 'owner', 'Purchase', 'sum', 'null', 1)")
     here(installation, "log", f"insert into event_names_deleted values ('{OWNER}', 'Purchase', 3)")
     installation.ledger("update cursors set lease_owner = 'a dead run', lease_until = 9000000000000000000")
-    for statement in ATTRIBUTED:
+    for statement in (*ATTRIBUTED, *TOLD):
         installation.ledger(statement)
+    for statement in TARGET:
+        look(installation.where, "registry", statement)
     installation.ledger(
         "insert into batches (app_key, batch_id, destination_id, run_id, attempt, first_seq, last_seq, events, bytes,"
         " opened_at, outcome, detail) select app_key, 'open', destination_id, 'a dead run', 1, 11, 12, 2, 9, 5, 'open',"

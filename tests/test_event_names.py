@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from rollup_cast import APPS, NOW, count, happened, store
 from test_rollups import checked, emptied
 
-from store import event_rules
+from store import event_rules, purging
 from store.database import Where, open_reader, open_writer
 from store.event import NewRow
 from store.rollups import event_names, following
@@ -210,6 +210,20 @@ def test_names_that_say_something_else_than_the_events_are_found(cast: Cast) -> 
         ("event name Purchase", f"1 events, {NOW} to {NOW}, sample 1, sum integer 1"),
         ("event name Sign Up", f"1 events, {NOW} to {NOW}, sample 2"),
     ]
+
+
+@pytest.mark.only("sqlite", "a server's purge goes by partitions")
+def test_names_stay_when_their_events_are_removed(cast: Cast) -> None:
+    old = NOW - 100 * 86_400_000
+    count(cast.where, [sent(at=old, properties={"sum": 1}), sent(at=old), sent("Sign Up", at=old), sent(), sent()])
+    asyncio.run(purging.purge(cast.settings(retention_days=90), NOW, 5))
+    assert cast.rows("select count(*) from events") == [(2,)]
+    assert of_charts(cast) == {"Purchase": 4, "Sign Up": 1}
+    assert checked(cast).differences == []
+    look(cast.where, "log", "update event_names set events = 1 where name = 'Purchase'")
+    assert [found.what for found in checked(cast).differences] == ["event name Purchase"]
+    asyncio.run(rebuild(cast.where, "test", 30, True, lambda *_: None))
+    assert of_charts(cast) == {"Purchase": 2}
 
 
 def test_reading_gives_names_with_what_each_event_has(cast: Cast) -> None:

@@ -63,6 +63,16 @@ def test_any_other_text_is_stored_as_a_uuid_made_of_it_and_the_app_and_kept(text
     assert made != ids.message_id(text, "com.owner.boards")[0]
 
 
+def test_a_text_that_begins_with_its_time_is_stored_as_a_uuid_that_does_too() -> None:
+    text = "node-next-1774775493000-1f0e1a6c-6f5e-4f9b-9d0a-0c4b2f1d9a11"
+    made, kept = ids.message_id(text, "com.a")
+    assert (uuid.UUID(bytes=made).version, uuid.UUID(bytes=made).variant, kept) == (8, uuid.RFC_4122, text)
+    assert int.from_bytes(made[:6], "big") == 1_774_775_493_000
+    assert ids.message_id(text, "com.a") == (made, kept)
+    assert len({made, ids.message_id(text, "com.b")[0], ids.message_id(f"{text}2", "com.a")[0]}) == 3
+    assert uuid.UUID(bytes=ids.message_id("node-next-early-x", "com.a")[0]).version == 5
+
+
 def test_a_destination_gets_a_constant_id_of_its_own_for_each_event() -> None:
     one, other = (ids.destination_message_ids(uuid.UUID(int=number)) for number in (1, 2))
     event = bytes(range(16)).hex()

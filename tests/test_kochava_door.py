@@ -119,7 +119,7 @@ def test_an_update_brings_the_id_that_came_with_consent(doors: Doors, cast: Cast
 
 @SQLITE
 def test_clicks_and_impressions_are_touchpoints_with_their_campaign_and_ids(doors: Doors, cast: Cast) -> None:
-    for action, name in (("click", "Campaign Clicked"), ("impression", "Campaign Viewed")):
+    for action, name in (("click", "Click"), ("impression", "Impression")):
         touch = call(cast, EVENT | {"action": action}, usertime=None, event_name=None, event_data=None)
         touch["data"] |= {"device_ids": {"adid": "cdda802e-fb9c-47ad-9866-0794d394c912"}, "utm_campaign": "spring"}
         touch["data"] |= {"utm_source": "network-7", "ttclid": "t-1"}
@@ -299,10 +299,11 @@ def test_a_call_that_names_nobody_is_rejected_and_kept_without_its_address(doors
 
 
 @SQLITE
-def test_reserved_keys_and_odd_data_are_flagged_and_kept() -> None:
-    read = told(event(event_data={"network": "n", "campaign": "c", "sum": 1}))
-    assert read.flags == ["reserved:campaign", "reserved:network"]
-    assert read.properties == {"network": "n", "campaign": "c", "sum": 1, "currency": "USD"}
+def test_reserved_keys_and_odd_data_are_flagged_and_kept(doors: Doors, cast: Cast) -> None:
+    assert post(doors, call(cast, event_data={"network": "n", "campaign": "c", "sum": 1})).json()["stored"] == 1
+    details = cast.event()["details"]
+    assert details["flags"] == ["reserved_keys"]
+    assert details["properties"] == {"network": "n", "campaign": "c", "sum": 1, "currency": "USD"}
     assert told(event(event_data='{"sum": "9.99"}')).properties == {"sum": "9.99", "currency": "USD"}
     odd = told(event(event_data="Skis"))
     assert (odd.properties["value"], odd.flags) == ("Skis", ["odd_event_data"])
@@ -350,7 +351,8 @@ def test_an_installs_evidence_is_read_into_its_campaign_and_kept() -> None:
 
     assert install(iad_attribution_details=iad, adservices_attribution_details=services).campaign["source"] == "iAd"
     assert install(adservices_attribution_details=services).campaign["id"] == "8"
-    assert install(install_referrer=referrer).campaign == {"source": "play", "click_date": "2016-09-25T10:25:08Z"}
+    clicked = {"provider": "Google Play", "source": "play", "click_date": "2016-09-25T10:25:08Z"}
+    assert install(install_referrer=referrer).campaign == clicked
     assert install(conversion_data={"utm_campaign": "c", "utm_medium": "m"}).campaign == {"name": "c", "medium": "m"}
     evidence = {"ad_services_token": "t", "iad_attribution_details": iad}
     assert install(**evidence).properties == {"version": "3.3.0"} | evidence

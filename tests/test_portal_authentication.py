@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -18,6 +19,7 @@ from collector.doors.authentication import Pair
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
 
+NUMBERS = itertools.count()
 PAGE = "/apps/com.owner.charts/authentication"
 
 
@@ -41,9 +43,10 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def send(browser: Browser, pair: Pair | None = None, name: str = "Purchase") -> int:
-    """A call of the official form, of now, proved with a pair; the status of its answer."""
+    """A call of the official form, of now, unlike any before, proved with a pair; the status of its answer."""
     doors = Doors(browser.client, browser.house.cast)
-    body = json.dumps(call(browser.house.cast, event_name=name, usertime=int(time.time()))).encode()
+    said = {"event_name": name, "usertime": int(time.time()), "event_data": {"n": next(NUMBERS)}}
+    body = json.dumps(call(browser.house.cast, **said)).encode()
     key = {"kochava_api_key": pair.api_key.decode(), "kochava_auth_token": proof.token(pair, body)} if pair else {}
     return post(doors, body, **key).status_code
 

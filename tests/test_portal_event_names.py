@@ -9,13 +9,14 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
-from jsonschema import Draft7Validator, FormatChecker
+from jsonschema import Draft7Validator, Draft202012Validator, FormatChecker
 from numbers_visit import CHARTS, DAY_MS, HOUR_MS, Reader, reading
 from portal_cast import House
 from rollup_cast import NOW as AT
 from rollup_cast import count
 from test_event_names import sent
 
+from collector.openapi import document
 from store import event_rules
 from store.event import NewRow
 from store.event_rules import Rule
@@ -81,6 +82,15 @@ def test_every_event_is_listed_with_its_numbers(house: House) -> None:
         lines = reader.get(f"{PAGE}.csv").text.splitlines()
         assert lines[1].startswith("Purchase,Purchase,active,no,network,2,3,2,4,")
         assert reader.get(f"{PAGE}.csv?table=calls").text.splitlines()[1] == "track,4,5,3"
+
+
+def test_what_a_program_gets_is_what_the_api_describes(house: House) -> None:
+    described = document("/e")
+    validator = Draft202012Validator({"$ref": "#/components/schemas/EventNames", "components": described["components"]})
+    with reading(house, ROWS) as reader:
+        set_to(reader, revenue="1", amount="sum", shown_as="Sale")
+        reader.browser.post(PAGE, {"name": "Trial Started"})
+        validator.validate(reader.get(f"{PAGE}.json").json())
 
 
 def test_without_events_the_page_says_where_to_send_them(house: House) -> None:

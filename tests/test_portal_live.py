@@ -220,7 +220,7 @@ def test_what_a_partners_own_systems_sent_is_told_as_they_call_it_and_leaves_for
     visit.sign_in()
     told = [
         ("Signed Up", "Track call through Segment's API", '"plan": "pro"'),
-        ("Identify call", "Identify call through Segment's webhook", '"type": "identify"'),
+        ("Identify call", "Through Segment's webhook", '"type": "identify"'),
         ("page_view", "Track call through Segment's API", '"name": "page_view"'),
     ]
     live = visit.read(LIVE)

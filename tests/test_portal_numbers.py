@@ -17,7 +17,7 @@ from portal_visit import words
 from rollup_cast import NOW, count, happened, store
 
 from collector.portal.frame import Portal
-from collector.portal.numbers import clicks, funnel, journeys, overview, sources, visitors
+from collector.portal.numbers import audiences, clicks, funnel, journeys, overview, sources, visitors
 from collector.portal.numbers.counted import Counted, counted
 from collector.portal.numbers.funnel import TOOK, middle
 from collector.portal.numbers.page import Asked, Numbers
@@ -430,7 +430,7 @@ def test_the_reference_lists_every_page_with_its_tables(filled: House) -> None:
     section = TEXT.partition("## Pages")[2].partition("##")[0]
     told = dict(re.findall(r"\| `([a-z]+)` \| ((?:`[a-z_-]+`(?:, )?)+) \|", section))
     assert told.keys() == TITLES.keys()
-    for page in (overview, funnel, sources, clicks, journeys, visitors):
+    for page in (overview, funnel, sources, clicks, journeys, visitors, audiences):
         named = ", ".join(f"`{name}`" for name in shown(filled, page).tables)
         assert told[page.__name__.rpartition(".")[2]] == named
 

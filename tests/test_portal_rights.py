@@ -53,7 +53,7 @@ def person(of: Things) -> dict[str, str]:
 
 
 def app(of: Things) -> dict[str, str]:
-    return {"app_key": of.app or "com.nobody", "seq": "1", "receipt_id": UNKNOWN}
+    return {"app_key": of.app or "com.nobody", "seq": "1", "receipt_id": UNKNOWN, "target_id": UNKNOWN}
 
 
 def partner(of: Things) -> dict[str, str]:
@@ -61,6 +61,8 @@ def partner(of: Things) -> dict[str, str]:
 
 
 KEY = {"destination": "main", "segment_write_key": "K" * 32, "region": "us", "profile": "mpac", "start": "now"}
+WEBHOOK = {"name": "ours", "url": "https://hooks.example.com/", "template": "{}", "form": "json", "delivery": "all"}
+WEBHOOK |= {"delay": "0", "retries": "5"}
 PASSWORDS = {"old": PASSWORD, "new": NEW_PASSWORD}
 INVITED = {"email": "new@new.example", "role": "viewer"}
 ASKS: dict[tuple[str, str], Ask] = {
@@ -136,6 +138,16 @@ ASKS: dict[tuple[str, str], Ask] = {
     ("POST", "/apps/{app_key}/deliveries/replays"): Ask(422, app),
     ("GET", "/apps/{app_key}/deliveries/receipts"): Ask(200, app),
     ("GET", "/apps/{app_key}/receipts/{receipt_id}.json"): Ask(404, app),
+    ("GET", "/apps/{app_key}/deliveries/postbacks"): Ask(200, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks"): Ask(422, app),
+    ("GET", "/apps/{app_key}/deliveries/postbacks/new"): Ask(200, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks/new"): Ask(200, app, lambda of: WEBHOOK),
+    ("GET", "/apps/{app_key}/deliveries/postbacks/{target_id}"): Ask(404, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks/{target_id}"): Ask(404, app),
+    ("GET", "/apps/{app_key}/deliveries/postbacks/{target_id}/change"): Ask(404, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks/{target_id}/secret"): Ask(404, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks/{target_id}/test"): Ask(404, app),
+    ("POST", "/apps/{app_key}/deliveries/postbacks/{target_id}/act"): Ask(404, app),
     ("GET", "/audit"): Ask(),
     ("GET", "/operator"): Ask(),
     ("GET", "/operator/partners"): Ask(),

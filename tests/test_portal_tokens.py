@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from conftest import SECRET_KEY, Cast
 from httpx2 import Response
 from portal_cast import Browser, House, email, message, opened
+from waiting import until
 
 import footfall
 from collector import directory
@@ -45,13 +46,6 @@ def make(browser: Browser, **fields: str) -> str:
 
 def read(browser: Browser, token: str) -> Response:
     return browser.client.get("/api/v1/apps", headers={"Authorization": f"Bearer {token}"})
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.005)
 
 
 def test_an_owner_makes_a_token_that_reads_their_apps_and_no_others(house: House, browser: Browser) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, VISITOR, Installation, an_event
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from waiting import until
 
 from collector import directory, roller
 from collector.app import Collector
@@ -87,11 +88,7 @@ class Program:
 
     def until(self, path: str, token: str, holds: Callable[[Any], bool]) -> Any:
         """What is read as soon as it is so."""
-        deadline = time.monotonic() + 20
-        while not holds(found := self.read(path, token)):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.005)
-        return found
+        return until(lambda: [found for found in [self.read(path, token)] if holds(found)])[0]
 
     def counted(self, token: str, visitors: int, query: str = FEBRUARY, path: str = f"/apps/{OWNER}") -> Any:
         """The overview of February, as soon as all of it is counted."""
@@ -360,9 +357,7 @@ def test_who_has_no_token_for_it_gets_nothing(program: Program, path: str) -> No
     assert program.ask(path, revoked).status_code == 200
     (known,) = [each for each in program.change(registry.tokens) if each.label == "revoked"]
     program.change(lambda db: registry.revoke_token(db, NOON, known, "a test"))
-    deadline = time.monotonic() + 20
-    while program.ask(path, revoked).status_code == 200:
-        assert time.monotonic() < deadline, "the token is still known"
+    until(lambda: program.ask(path, revoked).status_code != 200)
     for token in (expired, revoked, "fft_none", ""):
         answer = program.ask(path, token)
         assert (answer.status_code, answer.json()["reason"]) == (401, "unknown_token")
@@ -442,9 +437,7 @@ def test_when_a_token_was_used_is_kept(program: Program, monkeypatch: pytest.Mon
     monkeypatch.setattr(directory, "USED_SECONDS", 0.0)
     began = time.time_ns() // 1_000_000
     program.read(f"/partners/owner/numbers/{next(iter(NUMBERS))}", program.token())
-    deadline = time.monotonic() + 20
-    while not (used := program.change(registry.tokens)[0].last_used_at):
-        assert time.monotonic() < deadline, "nobody wrote it down"
+    used = until(lambda: program.change(registry.tokens)[0].last_used_at)
     assert began <= used < began + DAY_MS
 
 

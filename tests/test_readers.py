@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from portal_cast import House, opened
 from pytest_socket import enable_socket
 from test_postgres_roles import APPS, fill
+from waiting import until_async
 
 from selftest.cluster import Databases
 from store import registry
@@ -55,11 +56,6 @@ def working(where: Where, work: Callable[[Readers], Awaitable[Any]], **limits: A
             await work(readers)
 
     asyncio.run(with_readers())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - what another thread does sets no event
-        await asyncio.sleep(0.005)
 
 
 async def one_more_partner(where: Where) -> None:
@@ -119,7 +115,7 @@ def test_a_statement_of_one_who_was_cut_off_is_stopped_and_its_reader_not_lent_a
                 await lent["registry"].value(ENDLESS)
 
         asked = asyncio.create_task(asking())
-        await until(lambda: bool(used))
+        await until_async(lambda: bool(used))
         await asyncio.sleep(0.05)  # so that it is likely to be at work; what follows holds in any case
         asked.cancel()
         await asyncio.wait([asked])
@@ -151,7 +147,7 @@ def test_who_is_cut_off_while_a_reader_is_opened_leaves_none_open(where: Where, 
                 asked.cancel()
                 await asyncio.sleep(0)
         async with asyncio.timeout(25):
-            await until(lambda: threading.active_count() == before)
+            await until_async(lambda: threading.active_count() == before)
 
     before = threading.active_count()
     asyncio.run(work())
@@ -215,8 +211,8 @@ def test_a_reader_that_nobody_needs_is_closed(where: Where) -> None:
         async with readers.lend("log", "registry"), readers.lend("log"):
             assert set(threading.enumerate()) - before
         async with readers.lend("log"):
-            await until(lambda: not any(thread.is_alive() for thread in others(before)[1:]))
-        await until(lambda: not any(thread.is_alive() for thread in others(before)))
+            await until_async(lambda: not any(thread.is_alive() for thread in others(before)[1:]))
+        await until_async(lambda: not any(thread.is_alive() for thread in others(before)))
 
     def others(before: set[threading.Thread]) -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread not in before and "asyncio" not in thread.name]
@@ -233,7 +229,7 @@ def test_readers_that_are_closed_in_use_let_the_process_end(where: Where) -> Non
             async with readers.lend("log"):
                 pass
         await readers.close()
-        await until(lambda: threading.active_count() == before)
+        await until_async(lambda: threading.active_count() == before)
 
     before = threading.active_count()
     asyncio.run(work())

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rollup_cast import count
 from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, Installation, an_event
+from waiting import until_async
 
 from store import balance, destinations, ledger, purging, removal, runs
 from store.database import Database, open_reader, open_writer
@@ -353,8 +354,8 @@ def test_a_command_that_finds_the_log_taken_asks_and_is_answered(installation: I
         await asyncio.sleep(0)
 
     async def collector(db: Database) -> None:
-        while (asked := purging.wanted(installation.data_dir)) is None:  # noqa: ASYNC110 - a file sets no event
-            await asyncio.sleep(0.001)
+        asked = await until_async(lambda: purging.wanted(installation.data_dir))
+        assert asked is not None
         await purging.carry_out(kept, db, asked, NOON, breathe)
 
     async def work() -> Removed:

@@ -294,6 +294,7 @@ def test_the_command_says_how_many(stored: Cast) -> None:
     env = environment(stored.data_dir, stored.where) | {"FOOTFALL_SECRET_KEY": f"{NEW},{SECRET_KEY}"}
     done = CliRunner().invoke(footfall.main, ["secret", "rotate", "--json"], env=env)
     said = {"write_keys": 3, "renewed": 3, "second_factors": 0, "second_factors_renewed": 0}
+    said |= {"webhook_secrets": 0, "webhook_secrets_renewed": 0}
     said |= {"key_pairs": 0, "key_pairs_renewed": 0}
     assert (done.exit_code, json.loads(done.stdout)) == (0, said)
     again = CliRunner().invoke(footfall.main, ["secret", "rotate"], env=env)

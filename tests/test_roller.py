@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from conftest import Cast
 from rollup_cast import happened, store
+from waiting import until_async
 
 from collector import roller as module
 from collector.roller import Roller
 from collector.writer import Writer
-from store.database import Database, open_reader, open_writer
+from store.database import open_reader, open_writer
 from store.errors import StoreUnavailable
 from store.rollups import counting
-from store.rollups.following import standing
 
 
 @pytest.fixture(autouse=True)
@@ -33,16 +33,10 @@ def rolled_until(cast: Cast, condition: Callable[[int], bool]) -> None:
         ):
             roller = Roller(registry, reader, db, Writer(db, cast.data_dir))
             roller.start()
-            await _until(reader, condition)
+            await until_async(lambda: condition(cast.rows("select seq from rollups")[0][0]))
             await roller.stop()
 
     asyncio.run(work())
-
-
-async def _until(reader: Database, condition: Callable[[int], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition((await standing(reader)).seq):  # noqa: ASYNC110 - the roller sets no event
-            await asyncio.sleep(0.001)
 
 
 def test_what_is_too_much_for_one_step_is_counted_in_several(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def emptied(where: Where) -> None:
 
 
 @given(rows=some.lists(happenings(), max_size=40), portion=some.integers(1, 15))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_rollups_are_a_full_count_of_the_log(
     fresh: Where, rows: list[tuple[NewRow, Details]], portion: int
 ) -> None:
@@ -121,7 +121,7 @@ def by_the_day(where: Where, plain: Counts) -> Counts:
     length=some.integers(1, 42 * 48),
     filters=some.lists(some.sampled_from([("utm_source", "x"), ("linked", "yes"), ("referrer", "")]), max_size=2),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_read_of_any_time_is_what_the_sets_of_it_say(
     fresh: Where, rows: list[tuple[NewRow, Details]], first: int, length: int, filters: list[tuple[str, str]]
 ) -> None:

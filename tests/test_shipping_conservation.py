@@ -196,7 +196,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_whatever_happens_every_event_has_one_fate(stores: Stores) -> None:
     run_state_machine_as_test(
         lambda: Conservation(stores),
-        settings=settings(max_examples=12, stateful_step_count=14, deadline=None, print_blob=True),
+        settings=settings(max_examples=8, stateful_step_count=14, deadline=None, print_blob=True),
     )
 
 

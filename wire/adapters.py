@@ -8,11 +8,14 @@ nowhere. TLS and the Host header keep the name.
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from io import BytesIO
 from ipaddress import ip_address
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import requests
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -56,23 +59,67 @@ class Bounded(requests.adapters.HTTPAdapter):
 
 
 class Guarded(Bounded):
-    """Sends only to addresses that are public, or that the operator has allowed."""
+    """Sends only to addresses that are public, or that the operator has allowed. `connected` is given every socket."""
 
-    def __init__(self, permitted: Allowed, resolve: Resolve = socket.getaddrinfo, **options: Any) -> None:
+    def __init__(
+        self,
+        permitted: Allowed,
+        resolve: Resolve = socket.getaddrinfo,
+        connected: Callable[[socket.socket], None] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        self.poolmanager.pool_classes_by_scheme = _pools(permitted, resolve)
+        self.poolmanager.pool_classes_by_scheme = _pools(permitted, resolve, connected or (lambda _: None))
 
 
-def _pools(permitted: Allowed, resolve: Resolve) -> dict[str, Any]:
+class Deadline:
+    """Cuts the connections of a `with` when its time is up, whatever they are doing: a peer that sends its answer, or
+    its greeting, byte by byte keeps every shorter limit.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._watched: list[socket.socket] = []
+        self.over = False
+
+    def watch(self, reached: socket.socket) -> None:
+        """A copy is kept, because TLS takes the socket itself apart."""
+        with self._lock:
+            self._watched.append(reached.dup())
+        if self.over:
+            self._cut()
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.over = True
+            for reached in self._watched:
+                with suppress(OSError):
+                    reached.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._timer.cancel()
+        with self._lock:
+            for reached in self._watched:
+                reached.close()
+            self._watched.clear()
+
+
+def _pools(permitted: Allowed, resolve: Resolve, connected: Callable[[socket.socket], None]) -> dict[str, Any]:
     """Connection pools by scheme, of connections that check where they go."""
 
     class Http(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return _connect(self, "http", permitted, resolve)
+            return _told(_connect(self, "http", permitted, resolve), connected)
 
     class Https(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return _connect(self, "https", permitted, resolve)
+            return _told(_connect(self, "https", permitted, resolve), connected)
 
     class HttpPool(HTTPConnectionPool):
         ConnectionCls = Http
@@ -81,6 +128,11 @@ def _pools(permitted: Allowed, resolve: Resolve) -> dict[str, Any]:
         ConnectionCls = Https
 
     return {"http": HttpPool, "https": HttpsPool}
+
+
+def _told(reached: socket.socket, connected: Callable[[socket.socket], None]) -> socket.socket:
+    connected(reached)
+    return reached
 
 
 def _connect(connection: HTTPConnection, scheme: str, permitted: Allowed, resolve: Resolve) -> socket.socket:

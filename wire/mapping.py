@@ -151,6 +151,11 @@ def _time(epoch_ms: int) -> str:
     return _second(seconds) + _MILLISECONDS[milliseconds]
 
 
+def iso_time(epoch_ms: int) -> str:
+    """As events have it in their properties: 2026-02-16T12:00:00.123Z."""
+    return _time(epoch_ms) + "Z"
+
+
 _MILLISECONDS = tuple(f".{number:03d}" for number in range(1_000))
 
 

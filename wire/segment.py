@@ -75,7 +75,7 @@ def send(
     except Forbidden as refusal:
         return Reply(forbidden=str(refusal), sent=False)
     except Exception as error:  # whatever requests makes of a strange answer, the other destinations go on
-        return Reply(error=type(error).__name__, sent=not _never_connected(error))
+        return Reply(error=type(error).__name__, sent=not never_connected(error))
     return _reply(response, write_key)
 
 
@@ -101,7 +101,7 @@ def _forms(write_key: str) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(form) + "=*" for form in sorted(forms, key=len, reverse=True)), re.IGNORECASE)
 
 
-def _never_connected(error: Exception) -> bool:
+def never_connected(error: Exception) -> bool:
     """Whether no byte of the batch can have left: no such name, nobody there, or no TLS with whoever is."""
     if isinstance(error, (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.InvalidURL)):
         return True

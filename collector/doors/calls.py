@@ -26,13 +26,9 @@ from store.errors import Refused
 from store.feed import INSTALLED
 
 DOOR = "kochava"
-CLICKED, SEEN = "Campaign Clicked", "Campaign Viewed"
+CLICKED, SEEN = "Click", "Impression"
 ACTIONS = ("install", "event", "update", "identityLink", "click", "impression")
 ONCE = frozenset({"install", "update", "identityLink"})  # that say the same however often they come
-RESERVED = frozenset(
-    "network source fb_campaign campaign site creative attribution_type integration_type integration_version"
-    " cracked jailbroken".split()
-)
 ADDRESSES = frozenset({"origination_ip", "device_ip", *(name.lower() for name in NETWORK_ADDRESSES)})
 DEVICE_IDS = ("idfa", "idfv", "adid", "android_id", "openudid", "udid", "imei", "mac", "oaid", "amazon_adid")
 MOST_DEPTH = 60
@@ -269,7 +265,6 @@ def _properties(call: Call, flags: list[str]) -> dict[str, Any]:
     given = _object(call.data.get("event_data", call.fields.get("event_data")))
     if isinstance(given, dict):
         found |= given
-        flags += [f"reserved:{key}" for key in sorted(RESERVED & given.keys())]
     elif given not in (None, ""):
         found["value"] = given
         flags.append("odd_event_data")

@@ -126,7 +126,7 @@ def from_referrer(told: Any) -> Claim:
         return NONE
     clicked = next((parts[key] for key in _CLICKED if key in parts), None)
     at = _seconds(clicked)
-    return Claim(found.campaign | {"click_date": at}) if at else found
+    return Claim({"provider": "Google Play"} | found.campaign | ({"click_date": at} if at else {}))
 
 
 _BY_THE_STORE = ("google-play", "organic")

@@ -18,6 +18,7 @@ from store.event import PARTNER, Details, encode_details
 from store.ids import is_partner_anonymous_id, message_id, uuid7
 from store.registry import App
 from store.secrets import Vault
+from wire.postback import is_own
 
 MOST_ID_CHARACTERS = 200
 MOST_NAME_CHARACTERS = 200
@@ -96,15 +97,22 @@ def arrival(app: App, told: Told, received_at: int, means: Means) -> Arrival:
 
 def _check(told: Told) -> None:
     """Raises Refused."""
+    if is_own(told.name, told.properties, told.context):
+        raise Refused("own_attribution", "it is our own Install Attributed, come back")
     if not told.anonymous_id and not told.user_id and not told.ids:
         raise Refused("no_user", "an anonymousId, a userId or the id of a device is needed - at `$`")
     if told.type == "track" and not told.name:
         raise Refused("no_event", "a track call names its event - at `$.event`")
-    named = [("anonymousId", told.anonymous_id), ("userId", told.user_id), *told.ids.items()]
-    for what, value in [*named, ("event", told.name)]:
-        most = MOST_NAME_CHARACTERS if what == "event" else MOST_ID_CHARACTERS
-        if value and (len(value) > most or "\0" in value):
-            raise Refused("invalid", f"at most {most} characters, none of them NUL - at `$.{what}`")
+    _check_text("event", told.name, MOST_NAME_CHARACTERS)
+    _check_text("anonymousId", told.anonymous_id, MOST_ID_CHARACTERS)
+    _check_text("userId", told.user_id, MOST_ID_CHARACTERS)
+    for kind, value in told.ids.items():
+        _check_text(kind, value, MOST_ID_CHARACTERS)
+
+
+def _check_text(what: str, value: str | None, most: int) -> None:
+    if value and (len(value) > most or "\0" in value):
+        raise Refused("invalid", f"at most {most} characters, none of them NUL - at `$.{what}`")
 
 
 def _flags(told: Told) -> list[str]:

@@ -130,7 +130,9 @@ def _context(message: Message, facts: Facts) -> dict[str, Any]:
     context = facts.context if message.context is None else {**facts.context, **message.context}
     context = cleaned(context, "context")
     page = context.get("page")
-    return {**context, "page": _scrubbed(page)} if isinstance(page, dict) else context
+    if isinstance(page, dict) and (scrubbed := _scrubbed(page)) is not page:
+        return {**context, "page": scrubbed}
+    return context
 
 
 def _properties(kind: str, message: Message) -> dict[str, Any]:
@@ -153,8 +155,12 @@ _ADDRESSES = ("url", "referrer", "search")
 
 def _scrubbed(page: dict[str, Any]) -> dict[str, Any]:
     """Addresses without what no address may keep."""
-    found = {name: page[name] for name in _ADDRESSES if isinstance(page.get(name), str) and page[name]}
-    return {**page, **{name: scrub(address).url for name, address in found.items()}} if found else page
+    kept = page
+    for name in _ADDRESSES:
+        address = page.get(name)
+        if isinstance(address, str) and (scrubbed := scrub(address).url) != address:
+            kept = {**kept, name: scrubbed}
+    return kept
 
 
 def cleaned(part: dict[str, Any], where: str) -> dict[str, Any]:
@@ -240,6 +246,8 @@ def _campaign(given: Any) -> dict[str, str]:
     """By the names of Segment's spec; where a part is there under two, the spec's own counts."""
     if not isinstance(given, dict):
         return {}
+    if _SPEC.issuperset(given) and all(type(value) is str and value for value in given.values()):
+        return given
     parts: dict[str, str] = {}
     for name in sorted(given, key=lambda name: name != part_of(name)):
         value = given[name]
@@ -257,6 +265,7 @@ def part_of(name: str) -> str:
     return "name" if name == "campaign" else _HUMP.sub(r"\1_\2", name).lower()
 
 
+_SPEC = frozenset({"name", "source", "medium", "term", "content"})
 _HUMP = re.compile(r"([a-z0-9])([A-Z])")
 
 

@@ -126,6 +126,8 @@ def check_number(messages: Sequence[Any], most: int) -> None:
 def _text(body: bytes) -> tuple[bytes, bool]:
     """The body as what may be decoded, and whether no text of it is half a character or holds NUL. Raises Refused."""
     text_of(body)
+    if b"\\" not in body:
+        return body, True
     body = mended(body)
     return body, b"\\u0000" not in body
 
@@ -218,6 +220,8 @@ def _without_secrets(part: Any) -> Any:
 
 def stored_size(judged: Sequence[Arrival | Turned], body: bytes) -> int:
     """Bytes that wait for the disk: what a batch says of all its messages is stored with each."""
+    if len(judged) == 1:
+        return len(body)
     return max(len(body), sum(len(item.row[-1]) for item in judged if isinstance(item, Arrival)))
 
 

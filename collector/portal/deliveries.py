@@ -14,7 +14,7 @@ from collector.portal.details import State, paused
 from collector.portal.frame import EDITORS, VIEWERS, NotFound, Page, Portal, read_form, see, who
 from collector.portal.reading import given, runs, stores
 from collector.portal.words import OUTCOMES, reason
-from store import destinations, ledger, ledger_pages, log
+from store import destinations, ledger, ledger_pages, log, postback_ledger, postbacks
 from store.accounts import Account
 from store.destinations import Action, Course
 from store.ledger_pages import PAGE
@@ -80,6 +80,8 @@ async def show(portal: Portal, request: Request) -> Response:
             by_course = await ledger_pages.parked_by_reason(opened.ledger, app.app_key)
             parked = sum(sum(reasons.values()) for reasons in by_course.values())
         anything = await log.received_after(opened.log, app.app_key, 0)
+        fares = await postback_ledger.health(opened.ledger, app.app_key) if opened.ledger else {}
+    targets = await postbacks.targets(portal.registry, [app.app_key])
     by_name = {c.destination.name: c.course_id for c in courses if _is_live(c)}
     balances = []
     for account in standing.accounts:
@@ -102,6 +104,7 @@ async def show(portal: Portal, request: Request) -> Response:
         "outcomes": OUTCOMES,
         "parked": parked,
         "collected_anything": anything is not None,
+        "disabled": sum(bool(fares[t.keys].disabled_at) for t in targets if t.keys in fares),
         "asked": given(request, "done") == "asked",
     }
     return portal.page(request, "deliveries.html", values)

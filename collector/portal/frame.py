@@ -153,11 +153,11 @@ def _templates() -> jinja2.Environment:
     return found
 
 
-def compile_templates() -> None:
-    """All of them, so that no page's first visitor waits for it."""
+def compile_templates(ended: Callable[[], bool]) -> None:
+    """All of them, or until the collector has ended, so that no page's first visitor waits for it."""
     templates = _templates()
     for name in templates.list_templates(extensions=["html"]):
-        if name.startswith("portal/"):
+        if name.startswith("portal/") and not ended():
             templates.get_template(name)
 
 

@@ -106,6 +106,16 @@ REASONS = {
     "unknown_event": "no partner knows an event of this name",
     "no_visitor": "nobody is named who did it",
     "refused": "Segment refused it",
+    "oversize": "its body would be too large",
+    "attempts_spent": "every attempt failed",
+    "person": "somebody gave it up",
+    "removed": "the webhook was removed",
+    "switched_off": "it is switched off",
+    "organic": "no campaign won it",
+    "other_campaign": "a campaign that is not asked for won it",
+    "reinstall": "the app had been installed before",
+    "told_again": "the same install was told of twice",
+    "gone": "its event is no longer kept",
 }
 
 
@@ -180,7 +190,8 @@ def what(event: Event) -> str:
     """What was seen or pressed, in one line."""
     details = event.details
     if event.source == PARTNER and details is not None:
-        return f"{CALLS.get(event.type, event.type)} {DOORS.get(details.door or '', 'from the partner')}"
+        through = DOORS.get(details.door or "", "from the partner")
+        return f"{CALLS.get(event.type, event.type)} {through}" if event.name else sentence(through)
     if details is None:
         return "its details cannot be read"
     return details.label or details.title or details.target or details.url or ""

@@ -58,7 +58,11 @@ _LESS: dict[str, tuple[str, ...]] = {
 # Tables of people's own secrets, which nobody needs to see a partner's data.
 APART = frozenset({"people", "tokens"})
 # Columns that are nobody's but ours, in tables of which a partner may read the rest.
-SECRETS = {"destinations": {"segment_write_key", "write_key_fingerprint", "code_hash"}, "key_pairs": {"secret"}}
+SECRETS = {
+    "destinations": {"segment_write_key", "write_key_fingerprint", "code_hash"},
+    "key_pairs": {"secret"},
+    "postback_targets": {"secret", "old_secret"},
+}
 
 
 class Right(NamedTuple):

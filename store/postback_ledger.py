@@ -1,0 +1,545 @@
+"""The ledger's side of postbacks: what each target is owed, its attempts, and how it fares.
+
+As with batches, an attempt is on record before it is sent, and its answer, the postback's state and the target's health
+are written together. A crash in between sends the same postback again under the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from store.database import Connection, Database
+from store.ledger import LeaseLost
+
+State = Literal["pending", "accepted", "given_up", "unasked"]
+Outcome = Literal["accepted", "refused", "deferred", "ambiguous"]
+Keys = tuple[str, str]  # an app and a target of its
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How a target fares, and the newest decision that was looked at for it."""
+
+    seen: int = 0
+    not_before: int = 0
+    failures: int = 0
+    failing_since: int = 0
+    disabled_at: int = 0
+    disabled_why: str = ""
+
+
+class Postback(NamedTuple):
+    """What one target is owed of the conversion with that seq; times are epoch milliseconds."""
+
+    seq: int
+    version: int
+    state: State
+    reason: str
+    converted_at: int
+    due_at: int
+    attempts: int
+    told: str
+
+
+class Opened(NamedTuple):
+    """An attempt that begins: what is written before the wire."""
+
+    attempt_id: str
+    seq: int
+    version: int
+    run_id: str
+    message_id: str
+    attempt: int
+    opened_at: int
+
+
+class Closed(NamedTuple):
+    """How it ended. `detail` is an excerpt without secrets."""
+
+    outcome: Outcome
+    status: int | None
+    detail: str
+    latency_ms: int | None
+    closed_at: int
+
+
+_HEALTH = ", ".join(Health.__struct_fields__)
+_POSTBACK = ", ".join(Postback._fields)
+
+
+async def health(db: Database, app_key: str | None = None) -> dict[Keys, Health]:
+    """How every target fares, or those of one app."""
+    rows = await db.all(
+        f"""/* postback_ledger.health */
+        select app_key, target_id, {_HEALTH}
+        from postback_health
+        where cast(? as text) is null or app_key = ?""",  # noqa: S608 - our own column names
+        (app_key, app_key),
+    )
+    return {(app, target): Health(*rest) for app, target, *rest in rows}
+
+
+async def disabled(db: Database) -> dict[Keys, Health]:
+    """The targets that are sent to no more."""
+    rows = await db.all(
+        f"""/* postback_ledger.disabled */
+        select app_key, target_id, {_HEALTH}
+        from postback_health
+        where disabled_at > 0"""  # noqa: S608 - our own column names
+    )
+    return {(app, target): Health(*rest) for app, target, *rest in rows}
+
+
+async def begin(db: Database, keys: Iterable[Keys]) -> None:
+    """Begin the books of each target that has none."""
+    await db.atomic(_begin, sorted(keys))
+
+
+def _begin(connection: Connection, rows: Sequence[Keys]) -> None:
+    connection.executemany(_BEGIN, rows)
+
+
+_BEGIN = """/* postback_ledger.begin */
+    insert into postback_health (app_key, target_id)
+    values (?, ?)
+    on conflict do nothing"""
+
+
+async def take_back(db: Database) -> None:
+    """Where the ledger is held alone, whoever has a lease is dead."""
+    await db.change(
+        "/* postback_ledger.take_back */"
+        " update postback_health set lease_owner = '', lease_until = 0 where lease_owner <> ''"
+    )
+
+
+async def lease(db: Database, keys: Keys, owner: str, now: int, until: int) -> Health | None:
+    """Take or renew the right to tell a target; None when another run has it. What a dead run left open there is marked
+    as ambiguous."""
+    return await db.claim(_lease, keys, owner, now, until)
+
+
+def _lease(connection: Connection, keys: Keys, owner: str, now: int, until: int) -> Health | None:
+    if connection.execute(_LEASE, (owner, until, *keys, owner, now)).rowcount != 1:
+        return None
+    connection.execute(_RECOVER, (now, *keys, owner))
+    return Health(*connection.execute(_FARES, keys).fetchone())
+
+
+# The condition stands in the statement that changes the row: two that ask at once cannot both have it.
+_LEASE = """/* postback_ledger.lease */
+    update postback_health
+    set lease_owner = ?, lease_until = ?
+    where app_key = ? and target_id = ? and (lease_owner in ('', ?) or lease_until < ?)"""
+
+_RECOVER = """/* postback_ledger.recover */
+    update postback_attempts
+    set outcome = 'ambiguous', detail = 'the exporter ended before the answer was recorded', closed_at = ?
+    where app_key = ? and target_id = ? and outcome = 'open' and run_id <> ?"""
+
+_FARES = f"""/* postback_ledger.fares */
+    select {_HEALTH}
+    from postback_health
+    where app_key = ? and target_id = ?"""  # noqa: S608 - our own column names
+
+
+async def release(db: Database, owner: str, keys: Keys) -> None:
+    """Give back a lease, if it is still this run's."""
+    await db.claim(_release, owner, keys)
+
+
+def _release(connection: Connection, owner: str, keys: Keys) -> None:
+    connection.execute(_RELEASE, (owner, *keys))
+
+
+_RELEASE = """/* postback_ledger.release */
+    update postback_health
+    set lease_owner = '', lease_until = 0
+    where lease_owner = ? and app_key = ? and target_id = ?"""
+
+
+async def some(db: Database, keys: Keys, seqs: Sequence[int]) -> dict[int, Postback]:
+    """What is on record of some conversions, by their seqs."""
+    return await db.run(_some, keys, seqs)
+
+
+def _some(connection: Connection, keys: Keys, seqs: Sequence[int]) -> dict[int, Postback]:
+    found = {}
+    for each in seqs:
+        row = connection.execute(_ONE, (*keys, each)).fetchone()
+        if row is not None:
+            found[each] = Postback(*row)
+    return found
+
+
+_ONE = f"""/* postback_ledger.one */
+    select {_POSTBACK}
+    from postbacks
+    where app_key = ? and target_id = ? and seq = ?"""  # noqa: S608 - our own column names
+
+
+async def record(db: Database, keys: Keys, owner: str, rows: Sequence[Postback], seen: int, now: int) -> None:
+    """Note what a target is owed of decisions up to `seen`: together, or not at all. Raises LeaseLost."""
+    await db.atomic(_record, keys, owner, rows, seen, now)
+
+
+def _record(connection: Connection, keys: Keys, owner: str, rows: Sequence[Postback], seen: int, now: int) -> None:
+    if connection.execute(_SEEN, (seen, *keys, owner, seen)).rowcount != 1:
+        raise LeaseLost(f"another run has the target {keys[1]}")
+    connection.executemany(_RECORD, [(*keys, *row, now) for row in rows])
+
+
+_SEEN = """/* postback_ledger.see */
+    update postback_health
+    set seen = ?
+    where app_key = ? and target_id = ? and lease_owner = ? and seen <= ?"""
+
+_RECORD = f"""/* postback_ledger.record */
+    insert into postbacks (app_key, target_id, {_POSTBACK}, changed_at)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    on conflict (app_key, target_id, seq) do update
+    set version = excluded.version, state = excluded.state, reason = excluded.reason,
+        converted_at = excluded.converted_at, due_at = excluded.due_at, attempts = excluded.attempts,
+        told = excluded.told, changed_at = excluded.changed_at"""  # noqa: S608 - our own column names
+
+
+async def due(db: Database, keys: Keys, now: int, limit: int) -> list[Postback]:
+    """What may be sent now, the oldest first."""
+    rows = await db.all(
+        f"""/* postback_ledger.due */
+        select {_POSTBACK}
+        from postbacks
+        where app_key = ? and target_id = ? and state = 'pending' and due_at <= ?
+        order by due_at, seq
+        limit ?""",  # noqa: S608 - our own column names
+        (*keys, now, limit),
+    )
+    return [Postback(*row) for row in rows]
+
+
+async def pending(db: Database) -> set[Keys]:
+    """The targets that are owed something."""
+    rows = await db.all(
+        "/* postback_ledger.pending */ select distinct app_key, target_id from postbacks where state = 'pending'"
+    )
+    return {(app_key, target_id) for app_key, target_id in rows}
+
+
+async def open_attempt(db: Database, keys: Keys, owner: str, attempt: Opened) -> None:
+    """Record an attempt before it reaches the wire. Raises LeaseLost."""
+    await db.atomic(_open, keys, owner, attempt)
+
+
+def _open(connection: Connection, keys: Keys, owner: str, a: Opened) -> None:
+    _check_lease(connection, keys, owner)
+    connection.execute(_TRY, (a.attempt, *keys, a.seq))
+    connection.execute(_OPEN, (keys[0], a.attempt_id, keys[1], *a[1:]))
+
+
+def _check_lease(connection: Connection, keys: Keys, owner: str) -> None:
+    """Hold the row, so that nobody takes the lease before this transaction ends."""
+    if connection.execute(_HELD, (*keys, owner)).rowcount != 1:
+        raise LeaseLost(f"another run has the target {keys[1]}")
+
+
+_HELD = """/* postback_ledger.held */
+    update postback_health
+    set lease_owner = lease_owner
+    where app_key = ? and target_id = ? and lease_owner = ?"""
+
+_TRY = """/* postback_ledger.try */
+    update postbacks
+    set attempts = ?
+    where app_key = ? and target_id = ? and seq = ?"""
+
+_OPEN = """/* postback_ledger.open */
+    insert into postback_attempts (app_key, attempt_id, target_id, seq, version, run_id, message_id, attempt,
+      opened_at, outcome)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open')"""
+
+
+async def close_attempt(
+    db: Database, keys: Keys, owner: str, attempt_id: str, closed: Closed, after: Postback, fares: Health
+) -> None:
+    """Record how an attempt ended, what its postback is now, and how the target fares: together, or not at all. Raises
+    LeaseLost."""
+    await db.atomic(_close, keys, owner, attempt_id, closed, after, fares)
+
+
+def _close(
+    connection: Connection, keys: Keys, owner: str, attempt_id: str, closed: Closed, after: Postback, fares: Health
+) -> None:
+    f = fares
+    standing = (f.not_before, f.failures, f.failing_since, f.disabled_at, f.disabled_why)
+    if connection.execute(_FARE, (*standing, *keys, owner)).rowcount != 1:
+        raise LeaseLost(f"another run has the target {keys[1]}")
+    connection.execute(_CLOSE, (*closed, keys[0], attempt_id))
+    told = (after.state, after.reason, after.due_at, closed.closed_at)
+    connection.execute(_BECOME, (*told, *keys, after.seq, after.version))
+
+
+_FARE = """/* postback_ledger.fare */
+    update postback_health
+    set not_before = ?, failures = ?, failing_since = ?, disabled_at = ?, disabled_why = ?
+    where app_key = ? and target_id = ? and lease_owner = ?"""
+
+_CLOSE = """/* postback_ledger.close */
+    update postback_attempts
+    set outcome = ?, status = ?, detail = ?, latency_ms = ?, closed_at = ?
+    where app_key = ? and attempt_id = ? and outcome = 'open'"""
+
+_BECOME = """/* postback_ledger.become */
+    update postbacks
+    set state = ?, reason = ?, due_at = ?, changed_at = ?
+    where app_key = ? and target_id = ? and seq = ? and version = ?"""
+
+
+async def settle(db: Database, keys: Keys, owner: str, after: Postback, now: int) -> None:
+    """Record what a postback is now that was not sent. Raises LeaseLost."""
+    await db.atomic(_settle, keys, owner, after, now)
+
+
+def _settle(connection: Connection, keys: Keys, owner: str, after: Postback, now: int) -> None:
+    _check_lease(connection, keys, owner)
+    told = (after.state, after.reason, after.due_at, now)
+    connection.execute(_BECOME, (*told, *keys, after.seq, after.version))
+
+
+async def give_up_all(db: Database, keys: Keys, owner: str, reason: str, now: int) -> int:
+    """Give up whatever a target is still owed; how much it was. Raises LeaseLost."""
+    return await db.atomic(_give_up_all, keys, owner, reason, now)
+
+
+def _give_up_all(connection: Connection, keys: Keys, owner: str, reason: str, now: int) -> int:
+    _check_lease(connection, keys, owner)
+    return connection.execute(_GIVE_UP_ALL, (reason, now, *keys)).rowcount
+
+
+_GIVE_UP_ALL = """/* postback_ledger.give_up_all */
+    update postbacks
+    set state = 'given_up', reason = ?, changed_at = ?
+    where app_key = ? and target_id = ? and state = 'pending'"""
+
+
+# --- what was decided, in attribution's own tables
+
+
+class Decided(NamedTuple):
+    """A decision with its conversion; `document` is JSON, as attribution keeps it."""
+
+    ordinal: int
+    seq: int
+    version: int
+    decided_at: int
+    document: str
+    message_id: bytes
+    converted_at: int
+    received_at: int
+
+
+_DECIDED = """decisions.ordinal, decisions.seq, decisions.version, decisions.decided_at, decisions.document,
+      conversions.message_id, conversions.converted_at, conversions.received_at"""
+
+
+async def decided(db: Database, app_key: str, after: int, limit: int) -> list[Decided]:
+    """An app's decisions past an ordinal, in order."""
+    rows = await db.all(
+        f"""/* postback_ledger.decided */
+        select {_DECIDED}
+        from decisions
+        join conversions on conversions.app_key = decisions.app_key and conversions.seq = decisions.seq
+        where decisions.app_key = ? and decisions.ordinal > ?
+        order by decisions.ordinal
+        limit ?""",  # noqa: S608 - our own column names
+        (app_key, after, limit),
+    )
+    return [Decided(*row) for row in rows]
+
+
+async def decision(db: Database, app_key: str, seq: int, version: int) -> Decided | None:
+    """One version of what was decided of a conversion."""
+    row = await db.one(
+        f"""/* postback_ledger.decision */
+        select {_DECIDED}
+        from decisions
+        join conversions on conversions.app_key = decisions.app_key and conversions.seq = decisions.seq
+        where decisions.app_key = ? and decisions.seq = ? and decisions.version = ?""",  # noqa: S608 - as above
+        (app_key, seq, version),
+    )
+    return Decided(*row) if row else None
+
+
+async def ordinals(db: Database) -> dict[str, int]:
+    """The newest decision of every app."""
+    return dict(await db.all("/* postback_ledger.ordinals */ select app_key, ordinal from attribution_cursors"))
+
+
+async def owed(db: Database, app_key: str, since: int, up_to: int) -> int:
+    """How many conversions that came in since then were first decided up to an ordinal."""
+    n: int = await db.value(_FIRST_DECIDED + " and decisions.ordinal <= ?", (app_key, since, up_to))
+    return n
+
+
+async def unseen(db: Database, app_key: str, since: int, after: int) -> int:
+    """How many of them were first decided past an ordinal."""
+    n: int = await db.value(_FIRST_DECIDED + " and decisions.ordinal > ?", (app_key, since, after))
+    return n
+
+
+_FIRST_DECIDED = """/* postback_ledger.first_decided */
+    select count(*)
+    from decisions
+    join conversions on conversions.app_key = decisions.app_key and conversions.seq = decisions.seq
+    where decisions.app_key = ? and conversions.received_at >= ? and decisions.version = 1"""
+
+
+# --- what people ask
+
+
+async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, int, str]], now: int) -> list[str]:
+    """Do what was asked and is not yet done: (id, app, target, seq, action) of each. What came of each."""
+    return await db.atomic(_carry_out, intents, now)
+
+
+def _carry_out(connection: Connection, intents: Sequence[tuple[str, str, str, int, str]], now: int) -> list[str]:
+    done = {
+        row[0] for row in connection.execute("/* postback_ledger.done */ select intent_id from postback_intents_done")
+    }
+    told = []
+    for intent_id, app_key, target_id, seq, action in intents:
+        if intent_id in done or not connection.execute(_INTENT, (intent_id, now)).rowcount:
+            continue  # done, or another run does it now
+        outcome = _ACTIONS[action](connection, (app_key, target_id), seq, now)
+        connection.execute(_INTENT_DONE, (outcome, intent_id))
+        told.append(outcome)
+    return told
+
+
+_INTENT = """/* postback_ledger.intent */
+    insert into postback_intents_done (intent_id, done_at, outcome)
+    values (?, ?, '')
+    on conflict do nothing"""
+
+_INTENT_DONE = "/* postback_ledger.intent_done */ update postback_intents_done set outcome = ? where intent_id = ?"
+
+
+def _retry(connection: Connection, keys: Keys, seq: int, now: int) -> str:
+    """Try again what was given up, or waits, with as many attempts as in the beginning."""
+    return "pending" if connection.execute(_RETRY, (now, now, *keys, seq)).rowcount else "nothing to do"
+
+
+_RETRY = """/* postback_ledger.retry */
+    update postbacks
+    set state = 'pending', reason = '', due_at = ?, attempts = 0, changed_at = ?
+    where app_key = ? and target_id = ? and seq = ? and state in ('given_up', 'pending')"""
+
+
+def _give_up(connection: Connection, keys: Keys, seq: int, now: int) -> str:
+    return "given up" if connection.execute(_GIVE_UP, (now, *keys, seq)).rowcount else "nothing to do"
+
+
+_GIVE_UP = """/* postback_ledger.give_up */
+    update postbacks
+    set state = 'given_up', reason = 'person', changed_at = ?
+    where app_key = ? and target_id = ? and seq = ? and state = 'pending'"""
+
+
+def _enable(connection: Connection, keys: Keys, _seq: int, _now: int) -> str:
+    return "enabled" if connection.execute(_ENABLE, keys).rowcount else "not begun"
+
+
+_ENABLE = """/* postback_ledger.enable */
+    update postback_health
+    set disabled_at = 0, disabled_why = '', not_before = 0, failures = 0, failing_since = 0
+    where app_key = ? and target_id = ?"""
+
+_ACTIONS = {"retry": _retry, "give_up": _give_up, "enable": _enable}
+
+
+async def done(db: Database, intents: Sequence[str]) -> set[str]:
+    """Which of these were carried out."""
+    return await db.run(_done, intents)
+
+
+def _done(connection: Connection, intents: Sequence[str]) -> set[str]:
+    sql = "/* postback_ledger.is_done */ select 1 from postback_intents_done where intent_id = ?"
+    return {each for each in intents if connection.execute(sql, (each,)).fetchone()}
+
+
+# --- for people, and for the sums
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One request to a target, and what came of it."""
+
+    attempt_id: str
+    target_id: str
+    seq: int
+    version: int
+    run_id: str
+    message_id: str
+    attempt: int
+    opened_at: int
+    latency_ms: int | None
+    outcome: str
+    status: int | None
+    detail: str
+
+
+_ATTEMPT = ", ".join(Attempt.__struct_fields__)
+LAST = "z"  # sorts after every id
+NO_END = (1 << 53) - 1
+
+
+async def attempts(
+    db: Database, keys: Keys, outcome: str | None = None, before: str = LAST, limit: int = 50
+) -> list[Attempt]:
+    """One target's attempts older than the one whose id is `before`, the newest first."""
+    rows = await db.all(
+        f"""/* postback_ledger.attempts */
+        select {_ATTEMPT}
+        from postback_attempts
+        where app_key = ? and target_id = ? and attempt_id < ? and (cast(? as text) is null or outcome = ?)
+        order by attempt_id desc
+        limit ?""",  # noqa: S608 - our own column names
+        (*keys, before, outcome, outcome, limit),
+    )
+    return [Attempt(*row) for row in rows]
+
+
+async def page(
+    db: Database, keys: Keys, state: str | None = None, before: tuple[int, int] = (NO_END, 0), limit: int = 50
+) -> list[Postback]:
+    """What one target was owed of conversions before a place, the newest first."""
+    at, seq = before
+    rows = await db.all(
+        f"""/* postback_ledger.page */
+        select {_POSTBACK}
+        from postbacks
+        where app_key = ? and target_id = ? and (converted_at < ? or converted_at = ? and seq < ?)
+          and (cast(? as text) is null or state = ?)
+        order by converted_at desc, seq desc
+        limit ?""",  # noqa: S608 - our own column names
+        (*keys, at, at, seq, state, state, limit),
+    )
+    return [Postback(*row) for row in rows]
+
+
+async def sums(db: Database, keys: Keys) -> dict[tuple[str, str], int]:
+    """How many conversions are in each state, by state and reason."""
+    rows = await db.all(
+        """/* postback_ledger.sums */
+        select state, reason, count(*)
+        from postbacks
+        where app_key = ? and target_id = ?
+        group by state, reason""",
+        keys,
+    )
+    return {(state, reason): n for state, reason, n in rows}
+
+
+async def forget_attempts(db: Database, before: int) -> int:
+    """Remove attempts that ended before that moment, epoch milliseconds; what became of each conversion stays."""
+    return await db.change("/* postback_ledger.forget */ delete from postback_attempts where closed_at < ?", (before,))
