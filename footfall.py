@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from commands import apps, deliveries, people, processes, upkeep
+from commands import apps, attribution, deliveries, people, processes, upkeep
 from store.errors import Busy, ConfigError, FootfallError, StoreUnavailable, Unavailable
 
 EXIT_CODES: dict[type[FootfallError], int] = {StoreUnavailable: 69, Unavailable: 75, Busy: 75, ConfigError: 78}
@@ -53,6 +53,7 @@ for command in (
     upkeep.selftest,
     apps.partner,
     apps.app_group,
+    attribution.attribution,
     deliveries.replay,
     deliveries.event,
     deliveries.park,

@@ -120,7 +120,7 @@ def _kind(told: Mapping[str, str]) -> Kind:
 
 def _date(told: Mapping[str, str]) -> int | None:
     for name in ("click_date", "clickdate", "impression_date", "impressiondate"):
-        at = moment(told.get(name))
+        at = moment(told[name]) if name in told else None
         if at is not None:
             return at
     return None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import broken, export, ingest, portal, postgres, rollups, segment, snippet
+from bench import attribution, broken, export, ingest, portal, postgres, rollups, segment, snippet
 from bench.figure import Figure
 
 MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -31,6 +31,7 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "export-memory": export.memory,
     "export-broken": broken.broken,
     "export-idle": broken.idle,
+    "attribution": attribution.attribution,
     "portal": portal.pages,
     "pg-ingest-single": postgres.single,
     "pg-ingest-batch": postgres.batch,

@@ -12,23 +12,23 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from attribution.evidence import Evidence, Identity, identity
-from attribution.money import Money
+from attribution.money import Money, money
 from attribution.reading import Unreadable, ids_of, read
 from attribution.rules import Rules, resolved
 from exporter import crash, turn
 from exporter.attributed import Attributed
 from exporter.report import Voice
 from exporter.turn import Anew, Done, Earned, Told, Work
-from store import attributing, attribution_rules, log, registry
+from store import attributing, attribution_rules, event_rules, log, registry
 from store.attributing import Cursor
 from store.database import Connection, Database
 from store.errors import FootfallError
-from store.event import Event
+from store.event import PARTNER, Event
 from store.ledger import LeaseLost
 from store.registry import App
 from store.subjects import reading as subjects
 
-RUN = 1_000  # events of one transaction
+RUN = 2_000  # events of one transaction
 CLOSED = 500  # installs of one transaction
 FORGOTTEN = 2_000  # touchpoints of one transaction
 LEASE_SECONDS = 60.0
@@ -36,6 +36,20 @@ MOST_KNOWN = 50  # ids of one person
 MARGIN_MS = 24 * 3_600_000
 
 Brought = Callable[[Event], Money | None]  # what an event earned
+
+
+async def earnings(registry_db: Database, app: App) -> Brought:
+    """What an app's events bring, as it was said of them when they were received."""
+    histories = await event_rules.of_app(registry_db, app.app_key)
+
+    def brought(event: Event) -> Money | None:
+        if event.source != PARTNER or event.type != "track" or event.details is None:
+            return None
+        rule = event_rules.at(histories, event.name, event.received_at)
+        told = event_rules.money_of(rule, event.details.properties or {})
+        return money(told.amount, told.currency) if told else None
+
+    return brought
 
 
 class Stop(Protocol):
@@ -48,7 +62,13 @@ class Attributing:
     """One run over the apps that have something new."""
 
     def __init__(
-        self, registry_db: Database, log_db: Database, ledger_db: Database, run: str, voice: Voice, stop: Stop
+        self,
+        registry_db: Database,
+        log_db: Database,
+        ledger_db: Database,
+        run: str,
+        voice: Voice,
+        stop: Stop,
     ) -> None:
         self._registry = registry_db
         self._log = log_db
@@ -90,7 +110,7 @@ class Attributing:
             return
         self._sums.apps += 1
         rules = resolved(*attribution_rules.of_app(await attribution_rules.kept(self._registry, app.app_key)))
-        brought = await _earnings(self._registry, app)
+        brought = await earnings(self._registry, app)
         up_to = min(cursor.newest_seq, settled)
         while cursor.seq < up_to and not self._stop.is_set():
             cursor = await self._read_on(app, cursor, up_to, rules, brought, now)
@@ -246,7 +266,3 @@ def _earned(app: App, told: Iterable[tuple[Event, Evidence]], brought: Brought) 
         money = brought(event)
         if money is not None:
             yield Earned(evidence.identities, app.partner_key, event.occurred_at, money)
-
-
-async def _earnings(_registry: Database, _app: App) -> Brought:
-    return lambda _event: None

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from store.database import Connection, Database
+from store.database import Connection, Database, Engine
 from store.event import COLUMNS, Event, event_of
 from store.ledger import LeaseLost
 
@@ -176,7 +176,7 @@ async def next_events(db: Database, app_key: str, after: int, up_to: int, limit:
     """Past a seq, none past `up_to`: installs, what a partner's systems sent, and visits of the listing that have to do
     with a campaign. `db` is the log."""
     last = min(up_to, after + STRETCH)
-    rows = await db.all(_NEXT, (app_key, after, last, limit))
+    rows = await db.all(_NEXT[db.engine], (app_key, after, last, limit))
     events = [event_of(row) for row in rows]
     return Stretch(events, events[-1].seq if len(events) == limit else last)
 
@@ -201,8 +201,10 @@ _EVENTS_AT = f"""/* attributing.events_at */
     where app_key = ? and seq in ({_MARKS})"""  # noqa: S608 - our own column names, and question marks
 
 
-# What a visit with a campaign has in its address: UTM parameters, or a click id, whose name ends so (campaigns.py).
-_NEXT = f"""/* attributing.next */
+# What a visit with a campaign has in its address, in whichever case: UTM parameters, or a click id, whose name ends so.
+_IS_MARKED = "details like '%utm_%' or details like '%id\":\"%'"
+
+_NEXT_OF_SQLITE = f"""/* attributing.next */
     select {COLUMNS}
     from events
     where app_key = ? and seq > ? and seq <= ? and suppressed is null
@@ -211,11 +213,16 @@ _NEXT = f"""/* attributing.next */
         or (source = 'server' and name = 'install')
         or (source = 'browser' and (
           (name = 'page_view' and partner_anonymous_id is not null)
-          or lower(details) like '%utm_%' or lower(details) like '%id":"%'
+          or {_IS_MARKED}
         ))
       )
     order by seq
     limit ?"""  # noqa: S608 - our own column names
+
+_NEXT: dict[Engine, str] = {
+    "sqlite": _NEXT_OF_SQLITE,
+    "postgresql": _NEXT_OF_SQLITE.replace(_IS_MARKED, _IS_MARKED.replace(" like ", " ilike ")),
+}
 
 
 # --- touchpoints

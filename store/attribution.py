@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from store.database import Database, Row
+from store import ids, log, registry
+from store.database import Database, Row, Where, open_reader
+from store.errors import ConfigError
 from store.log import NO_END
 
 PAGE = 50
@@ -170,6 +172,22 @@ async def last_made(db: Database, app_key: str) -> int:
         "/* attribution.last_made */ select ordinal from attribution_cursors where app_key = ?", (app_key,)
     )
     return found or 0
+
+
+async def of_message(where: Where, app_key: str, text: str) -> tuple[Install, list[Made]]:
+    """The install that an event told of which its sender gave this message id, with every decision, the one that holds
+    first. Raises ConfigError when there is none."""
+    async with await open_reader(where, "registry") as db:
+        app = await registry.app(db, app_key)
+    async with await open_reader(where, "log") as db:
+        event = await log.find(db, app_key, ids.message_id(text, app_key)[0])
+    if event is None:
+        raise ConfigError(f"no stored event of {app_key} has the message id {text}")
+    async with await open_reader(where, "ledger") as db:
+        found = await install(db, Listing(app_key, app.partner_key), event.seq)
+        if found is None:
+            raise ConfigError("that event told of no install, or no run of the exporter has read it yet")
+        return found, await history(db, app_key, event.seq)
 
 
 # --- sums

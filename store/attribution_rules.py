@@ -121,6 +121,9 @@ _SET = """/* attribution_rules.set */
 
 def _check(app_key: str, campaign_key: str, change: Change) -> None:
     given = {name: getattr(change, name) for name in _NAMES if getattr(change, name) is not None}
+    unknown = sorted(set(change.unset) - set(_NAMES))
+    if unknown:
+        raise ConfigError(f"{', '.join(unknown)} is no rule; there are {', '.join(_NAMES)}")
     of_one = given.keys() | set(change.unset)
     if campaign_key and (app_key == MARKETPLACE or not of_one <= set(OF_CAMPAIGN)):
         raise ConfigError(f"of a campaign of an app can be set: {', '.join(OF_CAMPAIGN)}")

@@ -12,7 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from store import balance, destinations, log, runs
+from store import attribution_balance, balance, destinations, log, runs
+from store.attribution_balance import Balance
 from store.balance import Doors, Findings, Owed, Told
 from store.database import Database, Engine, Server, Where, exists, open_reader
 from store.destinations import Destination
@@ -96,6 +97,7 @@ async def diagnose(
             checks += [clock(await _newest(log_db), now), rollups(await uncounted_since(log_db), now)]
             checks += [exporter(await _last_run(where), bool(live), now)]
         findings = await balance.examine(where, hours)
+        checks.append(attribution(await _attribution(where)))
         checks += [*balances(findings), oldest(findings.destinations, now, max_age_hours), verified(live)]
     healthy = not any(check.level == "FAIL" for check in checks)
     return Diagnosis(
@@ -217,6 +219,18 @@ def balances(findings: Findings) -> Iterable[Check]:
         yield Check("FAIL" if told.difference else "warn" if told.disabled else "ok", "postbacks", told.line())
 
 
+def attribution(found: Sequence[Balance]) -> Check:
+    """Whether every install is a campaign's, nobody's or a reinstall, and every model gives each once."""
+    off = [each.app for each in found if not each.holds]
+    if off:
+        return Check("FAIL", "attribution", f"attribution: the sums are off: {some(off)}")
+    n = sum(each.conversions for each in found)
+    terms = f"{sum(e.attributed for e in found)} attributed + {sum(e.organic for e in found)} organic"
+    return Check(
+        "ok", "attribution", f"attribution: conversions {n} = {terms} + {sum(e.reinstalls for e in found)} reinstalls"
+    )
+
+
 def oldest(owed: Iterable[Owed], now: int, max_age_hours: float) -> Check:
     """Whether something waits for too long; a limit of 0 is none."""
     return waited(
@@ -271,6 +285,14 @@ async def uncounted_since(db: Database) -> int | None:
 async def _newest(db: Database) -> int | None:
     newest: int | None = await db.value("/* doctor.newest */ select received_at from events order by seq desc limit 1")
     return newest
+
+
+async def _attribution(where: Where) -> list[Balance]:
+    if not exists(where, "ledger"):
+        return []
+    async with await open_reader(where, "ledger") as db:
+        await db.hold_still()
+        return await attribution_balance.count(db)
 
 
 async def _last_run(where: Where) -> Run | None:

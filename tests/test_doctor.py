@@ -29,6 +29,7 @@ SOUND = [
     "clock",
     "rollups",
     "exporter",
+    "attribution",
     "doors",
 ]
 

@@ -36,6 +36,7 @@ STATE = [
     "clock",
     "rollups",
     "exporter",
+    "attribution",
     "doors",
     "balance",
     "balance",
