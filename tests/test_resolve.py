@@ -2,16 +2,14 @@
 
 import msgspec
 import pytest
+from conftest import Cast, Doors
 from hypothesis import given
 from hypothesis import strategies as st
 from shipping_cast import OWNER, a_destination, an_app, an_event
 
-from collector.doors.partner import Told, arrival
 from exporter.resolve import IN_A_ROW, LASTING_MS, MOST_ALONE_MS, Kind, after, kind_of, planned
 from store import postbacks
-from store.errors import Refused
 from store.postback_ledger import Health, Postback
-from store.secrets import Vault
 from wire.postback import Result, install_attributed, is_own
 from wire.verdict import Reply, judge
 from wire.webhook import judge as judge_webhook
@@ -133,21 +131,21 @@ def test_what_a_decision_makes_of_a_postback(
 # --- the loop
 
 
-def test_our_own_attribution_is_turned_away_at_the_doors_and_another_providers_is_not() -> None:
-    vault, app = Vault("b1d8a2c47f603e95d2b8e6a1c3f5079d"), an_app()
+@pytest.mark.only("sqlite", "the rule is no engine's")
+def test_our_own_attribution_is_turned_away_at_the_doors_and_another_providers_is_not(cast: Cast, doors: Doors) -> None:
+    ((key,),) = cast.rows("select ingest_key from apps where app_key = ?", cast.owner_app, nature="registry")
 
-    def told(properties: dict[str, object], context: dict[str, object], name: str = "Install Attributed") -> Told:
-        given = {"properties": properties, "context": context, "anonymous_id": "a1", "occurred_at": NOW}
-        return Told(door="segment", type="track", name=name, **given)  # type: ignore[arg-type]
+    def told(properties: dict[str, object], context: dict[str, object], event: str = "Install Attributed") -> int:
+        call = {"anonymousId": "a1", "event": event, "properties": properties, "context": context, "writeKey": key}
+        return doors.client.post("/v1/track", json=call).status_code
 
-    ours = [({"provider": "Footfall"}, {}), ({"provider": "FOOTFALL"}, {}), ({}, {"integration": {"name": "footfall"}})]
-    for properties, context in ours:
-        with pytest.raises(Refused) as refused:
-            arrival(app, told(properties, context), NOW, vault)
-        assert refused.value.reason == "own_attribution"
+    assert told({"provider": "FOOTFALL"}, {}) == 400
+    assert told({}, {"integration": {"name": "footfall"}}) == 400
+    assert [reason for _, reason, _ in cast.rejections()] == ["own_attribution"] * 2
     for properties, context in [({"provider": "Adjust"}, {}), ({"provider": None}, {"integration": "x"}), ({}, {})]:
-        arrival(app, told(properties, context), NOW, vault)
-    arrival(app, told({"provider": "Footfall"}, {}, "Application Installed"), NOW, vault)
+        assert told(properties, context) == 200
+    assert told({"provider": "Footfall"}, {}, "Application Installed") == 200
+    assert len(cast.events()) == 4
 
 
 def test_what_leaves_is_known_when_it_comes_back_whatever_the_provider_is_called() -> None:
