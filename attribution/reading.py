@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from attribution import campaigns
+from attribution import campaigns, claims
 from attribution.campaigns import Claim
 from attribution.evidence import NETWORK, Campaign, Conversion, Evidence, Identity, Touchpoint, identity
+from store.campaign import CLICK_IDS
 from store.event import PARTNER, Details, Event
 from store.ids import is_anonymous_id
 from store.subjects.naming import ACCOUNT, ANONYMOUS, PARTNER_MADE, USER, Id, links, node, together
@@ -120,7 +121,7 @@ def _marked(query: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_click_id(name: str) -> bool:
-    return name.lower() in campaigns.CLICK_IDS
+    return name.lower() in CLICK_IDS
 
 
 def _host(url: str | None) -> str:
@@ -155,13 +156,13 @@ def _told(details: Details) -> Iterator[Claim]:
     for around in (details.context or {}, details.properties or {}):
         for name, read_as in _FORMS:
             if name in around:
-                found.append(read_as(around[name]))
+                found.append(campaigns.from_parts(read_as(around[name]).campaign))
     yield from filter(None, found)
 
 
 _FORMS = (
-    ("iad_attribution_details", campaigns.from_iad),
-    ("adservices_attribution_details", campaigns.from_adservices),
-    ("install_referrer", campaigns.from_referrer),
-    ("installReferrer", campaigns.from_referrer),
+    ("iad_attribution_details", claims.from_iad),
+    ("adservices_attribution_details", claims.from_adservices),
+    ("install_referrer", claims.from_referrer),
+    ("installReferrer", claims.from_referrer),
 )

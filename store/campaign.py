@@ -11,10 +11,28 @@ from collections.abc import Mapping
 
 import msgspec
 
-from store.rollups import facets
-
-# Those that tell of the visitor, and not of the click, are none of it.
-CLICK_IDS = facets.CLICK_IDS - {"_ga", "_gl", "gclsrc", "mc_eid", "partner_anonymous_id"}
+# Ids that are given to a click, and by which network; '' is whoever it may be.
+NETWORKS = {
+    "click_id": "",
+    "dclid": "google",
+    "epik": "pinterest",
+    "fbclid": "facebook",
+    "gbraid": "google",
+    "gclid": "google",
+    "igshid": "instagram",
+    "irclickid": "impact",
+    "ko_click_id": "kochava",
+    "li_fat_id": "linkedin",
+    "mc_cid": "mailchimp",
+    "msclkid": "bing",
+    "rdt_cid": "reddit",
+    "sccid": "snapchat",
+    "ttclid": "tiktok",
+    "twclid": "twitter",
+    "wbraid": "google",
+    "yclid": "yandex",
+}
+CLICK_IDS = frozenset(NETWORKS)
 JOURNEY_MS = 30 * 86_400_000
 MOST_PARTS = 15
 MOST_CHARACTERS = 300  # of one part with its name; an install has to fit into one of Segment's messages

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from attribution_cast import ACCOUNT, NOON, VISITOR, event, sent, who
 
-from attribution import campaigns
+from attribution import campaigns, claims
 from attribution.evidence import Campaign
 from attribution.reading import NOTHING, Unreadable, read
 from store.event import Event
@@ -71,7 +71,10 @@ VIEW = ("view", "listing", "owner.example", "")
         (sent("Impression", door="kochava"), [("view", "partner", "", "")]),
         (sent("Click", door="segment"), []),
         (sent(context={"iad_attribution_details": IAD}), [("click", "apple", "iAd", "Spring")]),
-        (sent(properties={"adservices_attribution_details": ADSERVICES}), [("click", "apple", "Apple Search Ads", "")]),
+        (
+            sent(properties={"adservices_attribution_details": ADSERVICES}),
+            [("click", "apple", "Apple Search Ads", "542370539")],
+        ),
         (sent(properties={"adservices_attribution_details": {"attribution": False}}), []),
         (sent(context={"install_referrer": REFERRER}), [("click", "play", "mail", "spring sale")]),
         (
@@ -172,25 +175,27 @@ def test_a_campaign_is_known_by_source_and_name(parts: dict[str, str], key: str)
 
 
 def test_apples_answer_is_read_part_by_part() -> None:
-    found = campaigns.from_adservices(ADSERVICES)
+    found = campaigns.from_parts(claims.from_adservices(ADSERVICES).campaign)
     assert found is not None
     assert found.campaign == Campaign(
         source="Apple Search Ads",
         provider="Apple",
         id="542370539",
+        name="542370539",
         ad_group_id="542317095",
+        ad_group="542317095",
         content="87675432",
         ad_creative="542317136",
     )
     assert (found.kind, found.origin, found.at) == ("click", "apple", 1_781_457_420_000)
-    seen = campaigns.from_adservices(ADSERVICES | {"claimType": "Impression"})
+    seen = campaigns.from_parts(claims.from_adservices(ADSERVICES | {"claimType": "Impression"}).campaign)
     assert seen is not None
     assert seen.kind == "view"
 
 
 @pytest.mark.parametrize("part", ["orgId", "campaignId", "adGroupId"])
 def test_what_apple_makes_up_for_apps_in_development_is_no_claim(part: str) -> None:
-    assert campaigns.from_adservices(ADSERVICES | {part: 1234567890}) is None
+    assert claims.from_adservices(ADSERVICES | {part: 1234567890}).campaign == {}
 
 
 @pytest.mark.parametrize(
@@ -205,14 +210,16 @@ def test_what_apple_makes_up_for_apps_in_development_is_no_claim(part: str) -> N
     ],
 )
 def test_a_referrer_is_read_however_often_it_was_encoded(referrer: Any) -> None:
-    found = campaigns.from_referrer(referrer)
+    found = campaigns.from_parts(claims.from_referrer(referrer).campaign)
     assert found is not None
-    assert found.campaign == Campaign("mail", "spring sale", "email")
+    assert found.campaign == Campaign("mail", "spring sale", "email", provider="Google Play")
     assert found.at is None
 
 
 def test_a_referrer_may_say_when_the_click_was() -> None:
-    found = campaigns.from_referrer({"referrer": REFERRER, "referrer_click_time": "1781436308"})
+    found = campaigns.from_parts(
+        claims.from_referrer({"referrer": REFERRER, "referrer_click_time": "1781436308"}).campaign
+    )
     assert found is not None
     assert found.at == 1_781_436_308_000
 
@@ -222,4 +229,4 @@ def test_a_referrer_may_say_when_the_click_was() -> None:
     ["utm_source=google-play&utm_medium=organic", "", None, 7, [], {"referrer": 7}, "utm_source=(not%20set)", "%%%"],
 )
 def test_a_referrer_that_names_no_campaign_is_no_claim(referrer: Any) -> None:
-    assert campaigns.from_referrer(referrer) is None
+    assert campaigns.from_parts(claims.from_referrer(referrer).campaign) is None

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from collector.doors import claims
-from collector.doors.claims import DEVELOPER_MODE, NONE, Claim
+from attribution import claims
+from attribution.claims import DEVELOPER_MODE, NONE, Claim
 
 pytestmark = pytest.mark.only("sqlite", "pure")
 

@@ -16,8 +16,8 @@ from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
-from collector.doors import claims
-from collector.doors.claims import Claim
+from attribution import claims
+from attribution.claims import Claim
 from collector.doors.identity import is_of_a_test, known
 from collector.doors.partner import Told
 from collector.doors.segment_message import NETWORK_ADDRESSES

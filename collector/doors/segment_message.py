@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from collector.doors import claims
+from attribution import claims
 from collector.doors.partner import Told
 from collector.doors.wire import DAY_MS, YEAR_2000_MS, milliseconds
 from collector.scrub import scrub

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from store import campaign
 from store.event import PARTNER
 
 NAMES = ("page_view", "tab_click", "cta_click", "app_request", "install", "uninstall")  # of events; see Journey.done
@@ -31,10 +32,7 @@ MOST_VALUES = 300
 MOST_PARAMETERS = 20  # of a page's address, beside the campaign's
 MOST_LINKS = 3_000  # of journeys; of events' names, those that were deleted among them
 # Set anew with every click by those who sell it.
-CLICK_IDS = frozenset(
-    "_ga _gl dclid epik fbclid gbraid gclid gclsrc igshid li_fat_id mc_cid mc_eid msclkid rdt_cid"
-    " sccid ttclid twclid wbraid yclid partner_anonymous_id".split()
-)
+CLICK_IDS = campaign.CLICK_IDS | {"_ga", "_gl", "gclsrc", "mc_eid", "partner_anonymous_id"}
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):

@@ -14,11 +14,13 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from store.campaign import CLICK_IDS
+
 DEVELOPER_ID = "1234567890"  # https://developer.apple.com/documentation/adservices/aaattribution/attributiontoken()
 DEVELOPER_NAME = "CampaignName"  # https://developer.apple.com/forums/thread/64464
 DEVELOPER_MODE = "developer_claim"
 MOST_CHARACTERS = 300  # of one part
-CLICK_IDS = ("gclid", "wbraid", "gbraid", "dclid", "fbclid", "msclkid", "ttclid", "twclid", "li_fat_id", "ko_click_id")
+MOST_ENCODED = 3  # times that a referrer may be percent-encoded
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -115,13 +117,18 @@ def from_context(campaign: Any) -> Claim:
 
 
 def from_referrer(told: Any) -> Claim:
-    """What Google's store gives to an app: the referrer's text, which may be encoded twice, or an object around it
+    """What Google's store gives to an app: the referrer's text, encoded as often as it may be, or an object around it
     with the time of the click in epoch seconds. That somebody came by the store alone is no claim."""
     parts: Mapping[str, Any] = told if isinstance(told, dict) else {"referrer": told}
-    text = next((parts[key] for key in ("referrer", "install_referrer") if isinstance(parts.get(key), str)), "")
-    if "=" not in text or "%3D" in text[: text.find("=")]:
+    text = next(
+        (parts[key] for key in ("referrer", "install_referrer", "installReferrer") if isinstance(parts.get(key), str)),
+        "",
+    )
+    for _ in range(MOST_ENCODED):
+        if "=" in text:
+            break
         text = unquote(text)
-    found = from_parameters(dict(parse_qsl(text[:2_000], max_num_fields=None)))
+    found = from_parameters({name: unquote(value) for name, value in parse_qsl(text[:4_000])})
     if not found.campaign or (found.campaign.get("source"), found.campaign.get("medium")) == _BY_THE_STORE:
         return NONE
     clicked = next((parts[key] for key in _CLICKED if key in parts), None)
@@ -129,8 +136,9 @@ def from_referrer(told: Any) -> Claim:
     return Claim({"provider": "Google Play"} | found.campaign | ({"click_date": at} if at else {}))
 
 
+_REFERRERS = ("referrer", "install_referrer", "installReferrer")
 _BY_THE_STORE = ("google-play", "organic")
-_CLICKED = ("referrer_click_time", "referrer_click_timestamp_seconds", "referrer_click_timestamp_server_seconds")
+_CLICKED = ("referrer_click_timestamp_server_seconds", "referrer_click_timestamp_seconds", "referrer_click_time")
 
 
 def from_parameters(parameters: Any) -> Claim:
@@ -142,8 +150,8 @@ def from_parameters(parameters: Any) -> Claim:
         text = _text(value)
         if key.startswith("utm_") and len(key) > 4 and text:
             parts.setdefault("name" if key == "utm_campaign" else key[4:], text)
-        elif key in CLICK_IDS and text:
-            parts.setdefault(key, text)
+        elif key.lower() in CLICK_IDS and text:
+            parts.setdefault(key.lower(), text)
     return Claim(parts) if parts else NONE
 
 
