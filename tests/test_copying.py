@@ -22,6 +22,7 @@ import footfall
 from exporter.run import run_once
 from selftest.cluster import Databases
 from store import (
+    attribution_rules,
     authentication,
     balance,
     copying,
@@ -229,6 +230,7 @@ async def say_of_events(where: Any) -> None:
 async def add_token(data_dir: Path) -> None:
     async with await open_writer(data_dir, "registry") as db:
         await registry.add_token(db, NOON, ODD, frozenset({"installs"}))
+        await attribution_rules.set_rules(db, NOON, "", "", attribution_rules.Change(click=0, by_network=True))
 
 
 def exported(installation: Installation, server: Server) -> dict[str, int]:
