@@ -17,9 +17,6 @@ from typing import Any
 import pytest
 from processes import SECRET_KEY, Footfall, run
 
-from attribution.decision import Decision, Match, encode
-from attribution.evidence import Campaign, Touchpoint
-from attribution.rules import Rules
 from store import log, postbacks
 from store.database import open_writer
 from store.endpoint import allowed
@@ -133,7 +130,7 @@ def test_an_answer_that_comes_byte_by_byte_is_cut_when_its_time_is_up(begins: by
 
 
 class Scene:
-    """One installation with a webhook, and installs of which was decided what brought them."""
+    """One installation with a webhook, and installs that it is to hear of."""
 
     def __init__(self, home: Path, receiver: Receiver) -> None:
         self.footfall = Footfall(home / "data", FOOTFALL_ALLOWED_DESTINATIONS=receiver.place)
@@ -147,28 +144,11 @@ class Scene:
         async with await open_writer(self.footfall.data_dir, "registry") as db:
             await postbacks.add_webhook(db, vault, self.now - 9_000, self.app, wishes, SECRET, "test")
 
-    def decided(self, number: int) -> None:
-        """The install with that seq, and the decision with that ordinal."""
-        message_id, details = bytes([number] * 16), encode_details(Details()).decode()
-        who = ("owner", f"{number:040}", None, None, None, details)
-        row = (self.app, message_id, "track", "install", "server", self.now, self.now, *who)
+    def install(self, number: int) -> None:
+        """The install with that seq, which the next run decides."""
+        who = ("owner", f"{number:040}", None, None, None, encode_details(Details()).decode())
+        row = (self.app, bytes([number] * 16), "track", "install", "server", self.now, self.now, *who)
         run(self._store(row))
-        touch = Touchpoint(1, "00", 1, 1, "click", "listing", Campaign(source="n"), ())
-        made = Decision("attributed", "device", Rules(), touch, Match("device", "idfa", "click", 1))
-        with closing(sqlite3.connect(self.footfall.data_dir / "ledger.db")) as db, db:
-            db.execute(
-                "insert into conversions (app_key, seq, partner_key, message_id, told_by, converted_at, received_at,"
-                " open_until, open, identities, version, outcome, reason, campaign_key, decided_at)"
-                " values (?, ?, 'owner', ?, 'marketplace', ?, ?, 0, 0, '[]', 1, 'attributed', '', 'n', ?)",
-                (self.app, number, message_id, self.now, self.now, self.now),
-            )
-            db.execute(
-                "insert into decisions values (?, ?, ?, 1, ?, 'install', ?, ?)",
-                (self.app, number, number, self.now, number, encode(made).decode()),
-            )
-            db.execute("delete from attribution_cursors")
-            cursor = (self.app, number, number)
-            db.execute("insert into attribution_cursors (app_key, seq, ordinal) values (?, ?, ?)", cursor)
 
     async def _store(self, row: Any) -> None:
         async with await open_writer(self.footfall.data_dir, "log") as db:
@@ -186,7 +166,7 @@ def test_killed_at_any_point_it_is_told_again_under_the_same_id_or_not_at_all(
     points = {"after_postback_open": 0, "after_postback_send": 1, "after_postback_close": 1}
     for number, (point, heard) in enumerate(points.items(), 1):
         receiver.heard.clear()
-        scene.decided(number)
+        scene.install(number)
         assert scene.footfall.export(FOOTFALL_TEST="1", FOOTFALL_TEST_CRASH_AT=point).returncode == -9
         assert len(receiver.heard) == heard
         closed = point == "after_postback_close"
