@@ -120,10 +120,7 @@ def from_referrer(told: Any) -> Claim:
     """What Google's store gives to an app: the referrer's text, encoded as often as it may be, or an object around it
     with the time of the click in epoch seconds. That somebody came by the store alone is no claim."""
     parts: Mapping[str, Any] = told if isinstance(told, dict) else {"referrer": told}
-    text = next(
-        (parts[key] for key in ("referrer", "install_referrer", "installReferrer") if isinstance(parts.get(key), str)),
-        "",
-    )
+    text = next((parts[key] for key in _REFERRERS if isinstance(parts.get(key), str)), "")
     for _ in range(MOST_ENCODED):
         if "=" in text:
             break
