@@ -34,6 +34,7 @@ ALLOWED = {
     "action": "drop",
     "role": "owner",
     "fate": "accepted",
+    "form": "audience",
     "way": "click",
     "origin": "listing",
     "told_by": "partner",
