@@ -34,7 +34,6 @@ ALLOWED = {
     "action": "drop",
     "role": "owner",
     "fate": "accepted",
-    "form": "audience",
     "way": "click",
     "origin": "listing",
     "told_by": "partner",

@@ -36,6 +36,7 @@ ACTIONS = {
     "authentication.revoke-key": "Key pair revoked",
     "event.delete": "Event deleted",
     "event.set": "Event set",
+    "marketplace.attribution": "Attribution set for all apps",
     "park.drop": "Parked events dropped",
     "park.release": "Parked events released",
     "partner.add": "Partner added",
