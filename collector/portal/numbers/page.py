@@ -85,6 +85,12 @@ class Asked(msgspec.Struct, frozen=True):
     place: Place
     view: View
     more: Mapping[str, str]
+    told: View | None = None  # what the address says, where the page does not go by all of it
+
+    @property
+    def kept(self) -> View:
+        """What is taken along to other pages."""
+        return self.told or self.view
 
     @property
     def scope(self) -> Scope:
@@ -92,39 +98,39 @@ class Asked(msgspec.Struct, frozen=True):
 
     def to(self, **changed: str | None) -> str:
         """This page with something of its address changed: see View.query."""
-        return self._address(self.name, self.view.query(**self._more() | changed))
+        return self._address(self.name, self.kept.query(**self._more() | changed))
 
     def fields(self) -> list[tuple[str, str]]:
         """This page's address as the fields of a form."""
-        return [*self.view.fields(), *((name, value) for name, value in self.more.items() if value)]
+        return [*self.kept.fields(), *((name, value) for name, value in self.more.items() if value)]
 
     def filtered(self, facet: str, value: str) -> str:
         """This page for who came under one value."""
-        return self._address(self.name, self.view.filtered(facet, value).query(**self._more()))
+        return self._address(self.name, self.kept.filtered(facet, value).query(**self._more()))
 
     def without(self, facet: str, value: str) -> str:
         """This page with one filter less."""
-        return self._address(self.name, self.view.without(facet, value).query(**self._more()))
+        return self._address(self.name, self.kept.without(facet, value).query(**self._more()))
 
     def unfiltered(self) -> str:
         """This page without filters."""
-        return self._address(self.name, msgspec.structs.replace(self.view, filters=()).query(**self._more()))
+        return self._address(self.name, msgspec.structs.replace(self.kept, filters=()).query(**self._more()))
 
     def filtered_page(self, name: str, facet: str, value: str) -> str:
         """Another page of numbers for who came under one value."""
-        return self._address(name, self.view.filtered(facet, value).query())
+        return self._address(name, self.kept.filtered(facet, value).query())
 
     def page(self, name: str, **more: str) -> str:
         """Another page of numbers for the same time, with the same filters."""
-        return self._address(name, self.view.query(**more))
+        return self._address(name, self.kept.query(**more))
 
     def of(self, base: str) -> str:
         """The same page of another app, or of a partner, by where its pages are."""
-        query = self.view.query(**self._more())
+        query = self.kept.query(**self._more())
         return f"{base}/{self.name}" + (f"?{query}" if query else "")
 
     def download(self, kind: str, **changed: str) -> str:
-        return self._address(f"{self.name}.{kind}", self.view.query(**self._more() | changed))
+        return self._address(f"{self.name}.{kind}", self.kept.query(**self._more() | changed))
 
     def _more(self) -> dict[str, str | None]:
         return {name: value or None for name, value in self.more.items()}
@@ -135,9 +141,10 @@ class Asked(msgspec.Struct, frozen=True):
 
 async def question(portal: Portal, request: Request, page: Numbers) -> Asked:
     """Raises NotFound."""
-    view = page.view(request.query_params, request.query_params.getlist("f"), portal.now())
+    query, filters, now = request.query_params, request.query_params.getlist("f"), portal.now()
     more = {name: given(request, name) for name in page.more}
-    return Asked(page.name, await place(portal, request), view, more)
+    here = await place(portal, request)
+    return Asked(page.name, here, page.view(query, filters, now), more, asked(query, filters, now))
 
 
 async def values_of(portal: Portal, request: Request, page: Numbers, of: Asked) -> Any:
