@@ -206,8 +206,9 @@ def test_the_install_and_the_uninstall_land_with_one_hashed_account(journey: Jou
     install = properties(journey.found["Install event"])
     account = install.pop("userId")
     assert re.fullmatch(r"[0-9a-f]{40}", account)
-    assert install == FERNHOLLOWS
-    assert properties(journey.found["Uninstall event"]) == FERNHOLLOWS | {"userId": account}
+    led_here = {"queryParamsJson": {name: value for name, value in QUERY.items() if name.startswith("utm_")}}
+    assert install == FERNHOLLOWS | led_here
+    assert properties(journey.found["Uninstall event"]) == FERNHOLLOWS | led_here | {"userId": account}
     assert "acct-" not in str(journey.found), "the account id itself never leaves the marketplace"
 
 

@@ -150,13 +150,16 @@ def looking(stop: Stop, state: str) -> tuple[str, ...]:
 
 
 # What a page shows only when it is narrow would have been passed over by most rules.
+# Known by itself or by what it says, because a page that follows along puts the same in again.
 MARK_SHOWN = """() => {
-  for (const one of document.body.querySelectorAll('*')) one.wasShown = one.checkVisibility();
+  const shown = [...document.body.querySelectorAll('*')].filter((one) => one.checkVisibility());
+  window.wereShown = new Set(shown.flatMap((one) => [one, one.outerHTML]));
 }"""
 NEWLY_SHOWN = """() => [...document.body.querySelectorAll('*')]
-  .filter((one) => one.checkVisibility() && !one.wasShown && !one.closest('[aria-hidden=true]'))
+  .filter((one) => one.checkVisibility() && !one.closest('[aria-hidden=true]'))
+  .filter((one) => !window.wereShown.has(one) && !window.wereShown.has(one.outerHTML))
   .map((one) => one.outerHTML.slice(0, 200))"""
-CUT_OFF = """() => [document.documentElement, ...document.querySelectorAll('.table-box, .table-wrap, pre')]
+CUT_OFF = """() => [document.documentElement, ...document.querySelectorAll('.table-box, pre')]
   .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => `${one.className} ${one.scrollWidth}`)"""
 WIDTHS = """() => [null, ...document.querySelectorAll('details')].map((one) => {
   for (const other of document.querySelectorAll('details')) other.open = other === one || other.contains(one);
