@@ -112,7 +112,8 @@ class Collector:
             judge = Judge(parts.directory, parts.vault, self._settings.consent)
             browser = BrowserDoor(parts.intake, judge, Origins(self._settings))
             gate = Gate(parts.directory, parts.vault, parts.log_reader, self._settings.retention_days)
-            means, pretend = Means(parts.vault, parts.catalogue), self._settings.unknown_key == "pretend"
+            means = Means(parts.vault, parts.catalogue, parts.directory)
+            pretend = self._settings.unknown_key == "pretend"
             segment = SegmentDoor(parts.intake, parts.directory, means, gate, pretend)
             kochava = KochavaDoor(parts.intake, parts.directory, means, gate)
             judges: dict[str, Release] = {SEGMENT: segment.judge_held, KOCHAVA: kochava.judge_held}
@@ -165,7 +166,7 @@ class Collector:
         health, callers = Health(parts.writer, settings.where), Callers(parts.directory)
         numbers = PageNumbers(callers, portal)
         segment_settings = SegmentSettings(parts.directory, settings.public_url)
-        webhook = WebhookDoor(intake, parts.directory, Means(parts.vault, parts.catalogue))
+        webhook = WebhookDoor(intake, parts.directory, Means(parts.vault, parts.catalogue, parts.directory))
 
         def door(path: str, name: str) -> Route:
             scope, vault = path.rpartition("/")[2], parts.vault

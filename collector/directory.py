@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Literal
 
 import journal
-from store import authentication, registry
+from store import attribution_rules, authentication, registry
+from store.attribution_rules import MARKETPLACE
 from store.authentication import KeyPair
 from store.database import Database
 from store.errors import Unavailable
@@ -37,6 +38,7 @@ class Directory:
         self._app_keys: dict[tuple[str, str], str] = {}
         self._tokens: dict[str, Token] = {}
         self._pairs: dict[str, list[KeyPair]] = {}
+        self._by_network: dict[str, bool] = {}
         self._version = ""
         self._looked_at = 0.0
         self._unread: Unavailable | None = None  # why the last look saw nothing
@@ -89,6 +91,10 @@ class Directory:
         """The live key pairs of an app."""
         return self._pairs.get(app_key, [])
 
+    def by_network(self, app_key: str) -> bool:
+        """Whether the rule in force for an app lets address and agent be evidence: its own before the marketplace's."""
+        return self._by_network.get(app_key, self._by_network.get(MARKETPLACE, False))
+
     def apps_of(self, partner_key: str) -> list[App]:
         """A partner's apps, by key."""
         return [app for app in self._apps.values() if app.partner_key == partner_key]
@@ -109,12 +115,14 @@ class Directory:
             return
         apps, tokens = await registry.apps(self._db), await registry.tokens(self._db)
         pairs = await authentication.pairs(self._db)
+        by_network = await attribution_rules.by_network(self._db)
         self._apps = {app.app_key: app for app in apps}
         self._app_keys = {
             named: app.app_key for app in apps for named in (("ingest_key", app.ingest_key), ("guid", app.guid))
         }
         self._tokens = {token.token_hash: token for token in tokens}
         self._pairs = {app.app_key: [pair for pair in pairs if pair.app_key == app.app_key] for app in apps}
+        self._by_network = by_network
         self._version = version
 
     async def _look_again(self, asked: float) -> None:

@@ -71,6 +71,17 @@ async def kept(db: Database, app_key: str) -> list[Kept]:
     return [_kept(row) for row in rows]
 
 
+async def by_network(db: Database) -> dict[str, bool]:
+    """Where matching by address and agent is set on or off: by app, '' for the marketplace."""
+    rows = await db.all(
+        """/* attribution_rules.by_network */
+        select app_key, by_network
+        from attribution_rules
+        where campaign_key = '' and by_network is not null"""
+    )
+    return {app_key: bool(value) for app_key, value in rows}
+
+
 def _kept(row: Row) -> Kept:
     values: Row = (*row[:7], None if row[7] is None else bool(row[7]), row[8])
     return Kept(*values)

@@ -35,6 +35,7 @@ class Vault:
         ring = ring_of(secret_key)
         self._user_id_key = derived(ring.ids, "user-id")
         self._anonymous_id_key = derived(ring.ids, "anonymous-id")
+        self._network_key = derived(ring.ids, "network")
         self._fingerprint_key = derived(ring.ids, "fingerprint")
         self._code_key = derived(ring.ids, "connection-code")
         self.receipt_seed = derived(ring.ids, "receipts")
@@ -51,6 +52,10 @@ class Vault:
     def anonymous_id_for(self, user_id: str) -> str:
         """A stand-in for a visitor whom only the back end knows: 40 hex digits, constant for one user id."""
         return hashed(self._anonymous_id_key, user_id)
+
+    def network(self, app_key: str, place: str, agent: str) -> str:
+        """What is kept of where somebody was and with which agent: 40 hex digits, of one app alone."""
+        return hashed(self._network_key, f"{app_key}\n{place}\n{agent}")
 
     def webhook_secrets(self, guid: str) -> list[str]:
         """What Segment shares with us for one app, by the newest key first; each of them signs."""

@@ -16,6 +16,7 @@ from test_event_names import sent
 
 from collector import catalogue as module
 from collector.catalogue import Catalogue
+from collector.directory import Directory
 from collector.doors.partner import Means, Told, arrival
 from store import event_rules, log, registry
 from store.database import Database, open_reader, open_writer
@@ -51,7 +52,7 @@ class Bench:
         """What is stored of a message."""
         said = {"door": "test", "type": "track", "name": name, "user_id": "u", "occurred_at": NOW} | changed
         app = await registry.app(self.registry, APP)
-        return arrival(app, Told(**said), NOW, Means(VAULT, self.catalogue)).row
+        return arrival(app, Told(**said), NOW, Means(VAULT, self.catalogue, Directory(self.registry))).row
 
 
 @asynccontextmanager

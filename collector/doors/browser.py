@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from starlette.types import Receive, Scope, Send
 
-from collector import cookies
+from collector import cookies, sender
 from collector.doors.body import ClientGone, Headers, read_body, respond, retry_after, text_of
 from collector.doors.listing import Facts, Judge, redacted
 from collector.doors.quick import Answer, Quick, has_failed
@@ -61,7 +61,7 @@ class BrowserDoor:
                 raise Refused("origin", "this page's origin is not in FOOTFALL_ALLOWED_ORIGINS")
             body = await read_body(headers, receive, MAX_BODY)
             text_of(body)
-            judged = await self._judge.judge(body, _facts(headers, received_at))
+            judged = await self._judge.judge(body, _facts(headers, received_at, _address(scope)))
             receipt = await self._intake.ingest(DOOR, received_at, judged, len(body))
         except ClientGone:
             return
@@ -78,13 +78,14 @@ class BrowserDoor:
             await _answer(send, receipt, cors if refused_all else [*cors, *self._cookies(headers, received_at)])
 
     def quick(self, raw_headers: Headers, body: bytes) -> Quick | None:
-        """The same for a request that is whole and plainly good; None when it needs the ordinary way."""
+        """The same for a request that is whole and plainly good; None when it needs the ordinary way, as it does where
+        the visitor's address may count: here nobody knows it."""
         headers = dict(raw_headers)
         origin = self._origins.check(headers.get(b"origin"), headers.get(b"host"))
         received_at = time.time_ns() // 1_000_000
         if origin is None or len(body) > MAX_BODY or b"content-encoding" in headers:
             return None
-        arrivals = self._judge.judge_clean(body, _facts(headers, received_at))
+        arrivals = self._judge.judge_clean(body, _facts(headers, received_at, None))
         if arrivals is None:
             return None
         try:
@@ -116,9 +117,14 @@ async def _answer(send: Send, receipt: Receipt, headers: Headers) -> None:
     await respond(send, status, [*headers, reason_header(receipt.rejected[0][1])], receipt_json(receipt))
 
 
-def _facts(headers: dict[bytes, bytes], received_at: int) -> Facts:
+def _address(scope: Scope) -> str:
+    forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    return sender.address(scope["client"][0] if scope["client"] else "", forwarded)
+
+
+def _facts(headers: dict[bytes, bytes], received_at: int, address: str | None) -> Facts:
     agent, locale = _reader(headers.get(b"user-agent", b""), headers.get(b"accept-language", b""))
-    return Facts(received_at, agent, locale, headers.get(b"sec-gpc") == b"1")
+    return Facts(received_at, agent, locale, headers.get(b"sec-gpc") == b"1", address)
 
 
 @lru_cache(maxsize=2048)

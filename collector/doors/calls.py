@@ -38,12 +38,14 @@ _HEX_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One call as it is kept: its action, its fields without addresses, and whether its address was none."""
+    """One call as it is kept: its action, its fields without addresses, and whether its address was none. `address` is
+    the device's, which is stored nowhere."""
 
     action: str
     fields: dict[str, Any]
     data: dict[str, Any]
     bad_address: bool = False
+    address: str | None = None
 
 
 def call_of(message: Any, action: Any) -> Call:
@@ -59,7 +61,8 @@ def call_of(message: Any, action: Any) -> Call:
     cleaned = clean(message)
     fields = {key: value for key, value in cleaned.items() if key not in ("action", "data")}
     addresses = [value for part in (message, data or {}) for key, value in part.items() if key.lower() in ADDRESSES]
-    return Call(named, fields, cleaned.get("data") or {}, any(_is_bad(value) for value in addresses))
+    bad = any(_is_bad(value) for value in addresses)
+    return Call(named, fields, cleaned.get("data") or {}, bad, _address(message, data or {}))
 
 
 _ACTIONS = {action.lower(): action for action in ACTIONS}
@@ -77,6 +80,12 @@ def clean(value: Any, depth: int = 0) -> Any:
         kept = ((key, each) for key, each in value.items() if key.lower() not in ADDRESSES)
         return {clean(key): clean(each, depth + 1) for key, each in kept}
     return value
+
+
+def _address(*places: dict[str, Any]) -> str | None:
+    """The device's, when it is said once or alike."""
+    said = {address for place in places if isinstance(address := place.get("origination_ip"), str)}
+    return said.pop() if len(said) == 1 else None
 
 
 def _is_bad(value: Any) -> bool:
@@ -128,6 +137,7 @@ def told(call: Call, came_at: int) -> Told:
         flags=list(dict.fromkeys(flags)),
         user_agent=agent(_first(call, "device_ua", "user_agent")),
         locale=_text(_first(call, "locale", "language"))[:100] or None,
+        seen_from=call.address if _agreed(call) else None,
     )
 
 
@@ -249,6 +259,16 @@ def _tracking(call: Call) -> bool | None:
     """Whether tracking was allowed when the device asked; None: it did not say."""
     asked = _first(call, "app_tracking_transparency")
     return flag(asked.get("att")) if isinstance(asked, dict) else None
+
+
+def _agreed(call: Call) -> bool:
+    """Whether somebody said yes to both uses for ads, whatever law applies to them, and tracking is not refused."""
+    consent = _first(call, "gdpr_privacy_consent")
+    if not isinstance(consent, dict) or not all(
+        flag(consent.get(use)) for use in ("ad_user_data", "ad_personalization")
+    ):
+        return False
+    return _tracking(call) is not False and not flag(_first(call, "device_limit_tracking"))
 
 
 def _user(call: Call) -> str | None:

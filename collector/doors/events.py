@@ -90,7 +90,7 @@ def told(event: Event) -> Told:
 
 
 def _details(details: Details) -> dict[str, Any]:
-    known = msgspec.to_builtins(msgspec.structs.replace(details, message_id=None))
+    known = msgspec.to_builtins(msgspec.structs.replace(details, message_id=None, network=None))
     return {_camel(name): value for name, value in known.items()}
 
 

@@ -19,6 +19,7 @@ from collector.bots import is_bot
 from collector.directory import Directory
 from collector.doors.wire import Key, MessageId, Moment, decoded, mended, milliseconds, occurred_at, refuse_nul
 from collector.ingest import Arrival, Turned
+from collector.network import mark
 from collector.scrub import scrub, scrub_target
 from store.campaign import Last, encode_last
 from store.entry import Visitor
@@ -75,12 +76,17 @@ class RawBody(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What the request itself says, whatever its body claims. The address is not among it and is stored nowhere."""
+    """What the request itself says, whatever its body claims. The address is stored nowhere; None: nobody looked."""
 
     received_at: int
     user_agent: str | None = None
     locale: str | None = None
     gpc: bool = False
+    address: str | None = ""
+
+
+class Unseen(ValueError):
+    """The address is needed, and nobody has looked."""
 
 
 _decode_body = msgspec.json.Decoder(ListingBody).decode
@@ -97,7 +103,8 @@ class Judge:
         self._consent_required = consent == "required"
 
     def judge_clean(self, body: bytes, facts: Facts) -> list[Arrival] | None:
-        """Judge a body in which every event is good; None when anything is amiss, for `judge` to say what."""
+        """Judge a body in which every event is good; None when anything is amiss, for `judge` to say what, or when an
+        event needs the address and `facts` has none."""
         try:
             content = _decode_body(body)
             if not 1 <= len(content.events) <= MAX_EVENTS or b"\\u0000" in body:
@@ -156,6 +163,7 @@ class Judge:
             sharing=sharing,
             version=event.version,
             message_id=identity_text,
+            network=self._network(app, sharing, suppressed, facts),
         )
         row = (
             app.app_key,
@@ -193,6 +201,14 @@ class Judge:
             return None
         partner_anonymous_id = unquote_plus(encoded)
         return partner_anonymous_id if is_partner_anonymous_id(partner_anonymous_id) else None
+
+    def _network(self, app: App, sharing: bool | None, suppressed: str | None, facts: Facts) -> str | None:
+        """What is kept of the address, of who agreed to sharing, where the app's rules match by it. Raises Unseen."""
+        if sharing is not True or suppressed is not None or not self._directory.by_network(app.app_key):
+            return None
+        if facts.address is None:
+            raise Unseen
+        return mark(self._vault, app.app_key, facts.address, facts.user_agent)
 
     def _suppressed(self, gpc: bool, sharing: bool | None, facts: Facts) -> str | None:
         """Why no partner may get the event; the visitor's own word comes before ours on bots."""

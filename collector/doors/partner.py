@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from collector.catalogue import Catalogue
+from collector.directory import Directory
 from collector.ingest import Arrival
+from collector.network import mark
 from store import event_rules
 from store.errors import Refused
 from store.event import PARTNER, Details, encode_details
@@ -31,6 +33,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
     `type` is Segment's; `name` is a track call's event name, or a page's or a screen's; `occurred_at` is epoch
     milliseconds by our clock. `ids` are a device's or a link's, by kind. `campaign` has the keys of Segment's spec.
+    `seen_from` is somebody's address, told only when they agreed that it counts: it is stored nowhere.
     """
 
     door: str
@@ -47,6 +50,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     flags: list[str] = []
     user_agent: str | None = None
     locale: str | None = None
+    seen_from: str | None = None
 
 
 class Means(NamedTuple):
@@ -54,6 +58,7 @@ class Means(NamedTuple):
 
     vault: Vault
     catalogue: Catalogue
+    directory: Directory
 
 
 def arrival(app: App, told: Told, received_at: int, means: Means) -> Arrival:
@@ -71,6 +76,7 @@ def arrival(app: App, told: Told, received_at: int, means: Means) -> Arrival:
         properties=told.properties or None,
         context=told.context or None,
         flags=_flags(told) or None,
+        network=_network(app, told, means),
     )
     text = encode_details(details).decode()
     if len(text) > MAX_MESSAGE_BYTES:
@@ -119,6 +125,13 @@ def _flags(told: Told) -> list[str]:
     if told.type == "track" and event_rules.reserved(told.properties) and RESERVED_KEYS not in told.flags:
         return [*told.flags, RESERVED_KEYS]
     return told.flags
+
+
+def _network(app: App, told: Told, means: Means) -> str | None:
+    """What is kept of the address, where the app's rules match by it."""
+    if told.seen_from is None or not means.directory.by_network(app.app_key):
+        return None
+    return mark(means.vault, app.app_key, told.seen_from, told.user_agent)
 
 
 def _known_as(told: Told) -> str:

@@ -87,6 +87,7 @@ def told(message: Message, facts: Facts) -> Told:
         context={name: value for name, value in context.items() if name not in _HAVE_A_PLACE},
         user_agent=user_agent[:512] if isinstance(user_agent, str) and user_agent else None,
         locale=locale[:35] if isinstance(locale, str) and locale else None,
+        seen_from=_seen_from(message.context) if message.context and "consent" in message.context else None,
     )
 
 
@@ -237,6 +238,30 @@ _DEVICE_IDS = {
     "androidId": "android_id",
     "android_id": "android_id",
 }
+
+
+# --- where they were
+
+
+def _seen_from(own: dict[str, Any]) -> str | None:
+    """The address that a message's own context tells of somebody who agreed that it counts. What a batch says of all
+    its messages is nobody's word."""
+    address = own.get("ip")
+    return address if isinstance(address, str) and _agreed(own) else None
+
+
+def _agreed(context: dict[str, Any]) -> bool:
+    """Whether the category Advertising has a yes, in each of its spellings, and DataSharing and tracking have no no."""
+    consent, device = context["consent"], context.get("device")
+    preferences = consent.get("categoryPreferences") if isinstance(consent, dict) else None
+    if not isinstance(preferences, dict) or (isinstance(device, dict) and device.get("adTrackingEnabled") is False):
+        return False
+    said = [(_BETWEEN.sub("", name).lower(), value) for name, value in preferences.items()]
+    asked = [value for name, value in said if name in ("advertising", "datasharing")]
+    return any(name == "advertising" for name, _ in said) and all(value is True for value in asked)
+
+
+_BETWEEN = re.compile(r"[ _-]+")
 
 
 # --- which campaign

@@ -76,11 +76,14 @@ def _side(portal: Portal, app: App, event: Event, course: Course, way: Way) -> S
 
 
 def stored(event: Event) -> dict[str, Any]:
-    """An event as a person reads it: what is unknown is left out."""
+    """An event as a person reads it: what is unknown is left out, and of address and agent only that they are kept."""
     told = {name: getattr(event, name) for name in event.__struct_fields__ if name != "details"}
     told["message_id"] = str(UUID(event.message_id))
     known = {name: value for name, value in told.items() if value is not None}
-    return known | {"details": msgspec.to_builtins(event.details)}
+    details = event.details
+    if details is not None and details.network:
+        details = msgspec.structs.replace(details, network="kept")
+    return known | {"details": msgspec.to_builtins(details)}
 
 
 def json_text(value: Any) -> str:

@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 import journal
+from collector import sender
 from collector.assets import TEMPLATES
 from collector.portal import words
 from collector.portal.numbers.titles import TITLES
@@ -353,9 +354,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
 def client_address(request: Request) -> str:
     """Where a request comes from: what the proxy on this machine says, if one does."""
-    peer = request.client.host if request.client else ""
-    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
-    return forwarded if forwarded and peer in ("127.0.0.1", "::1", "") else peer
+    return sender.address(request.client.host if request.client else "", request.headers.getlist("x-forwarded-for"))
 
 
 def with_session(portal: Portal, response: Response, token: str) -> Response:
