@@ -550,3 +550,23 @@ def test_in_whichever_order_evidence_comes_the_decisions_are_the_same(
 def _fields(event: Event) -> dict[str, Any]:
     names = ("source", "occurred_at", "anonymous_id", "user_id", "partner_anonymous_id")
     return {name: getattr(event, name) for name in names}
+
+
+def test_a_claim_of_an_impossible_time_holds_up_no_install(installation: Installation) -> None:
+    late = Details(campaign={"source": "mail", "name": "spring", "click_date": "9" * 30})
+    installation.collect(opened(details=late), opened(anonymous_id="p2"))
+    sums = follow(installation)
+    assert (sums.failed, sums.parked, sums.installs, sums.attributed) == (0, 0, 2, 1)
+    check_sums(installation)
+
+
+def test_an_impossible_amount_holds_up_no_install(installation: Installation) -> None:
+    say_of_orders(installation, revenue=True)
+    for amount in ("1e9999999", "-1e9999999", 10**400):
+        told = Details(properties={"revenue": amount})
+        order = an_event("Order Completed", told, source=PARTNER, type="track", occurred_at=NOON, received_at=NOON)
+        installation.collect(order)
+    installation.collect(opened())
+    sums = follow(installation)
+    assert (sums.failed, sums.parked, sums.installs) == (0, 0, 1)
+    check_sums(installation)
