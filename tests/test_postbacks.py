@@ -306,3 +306,11 @@ def test_a_target_that_hangs_holds_up_no_other(told: Postbacks) -> None:
 
     report = told.installation.export(tell=tell)
     assert (report.postbacks.accepted, told.attempts(slow)) == (others, [("accepted", 204)])
+
+
+def test_an_install_that_earned_more_than_a_float_holds_up_no_other(told: Postbacks) -> None:
+    hook = told.webhook()
+    told.decided(details=Details(properties={"revenue": 10**400}))
+    told.decided()
+    told.run()
+    assert [state for _, state, _, _ in told.states(hook)] == ["accepted", "accepted"]
