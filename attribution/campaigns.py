@@ -17,6 +17,7 @@ from store.campaign import NETWORKS
 
 UNKNOWN = frozenset({"unknown", "(not set)", "(none)", "null", "undefined"})
 MOST_CHARACTERS = 300
+LAST_MS = 253_402_300_799_999  # the end of the year 9999, after which no calendar here goes
 _PARTS = {
     "source": "source",
     "utm_source": "source",
@@ -113,7 +114,8 @@ def moment(value: Any) -> int | None:
     text = _text(value)
     if text.isascii() and text.isdigit():
         number = int(text)
-        return number if number > 10**11 else number * 1_000 or None
+        number = number if number > 10**11 else number * 1_000
+        return number if 0 < number <= LAST_MS else None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -28,7 +28,7 @@ def money(amount: Decimal, currency: str) -> Money | None:
     code = currency.strip().upper()
     if len(code) != 3 or not code.isascii() or not code.isalpha():
         code = UNKNOWN
-    if not amount.is_finite() or abs(amount) > MOST:
+    if not amount.is_finite() or not -MOST <= amount <= MOST:  # comparing rounds nothing, and so cannot overflow
         return None
     minor = int((amount * 10 ** digits(code)).to_integral_value(ROUND_HALF_EVEN))
     return Money(minor, code) if 0 < abs(minor) <= MOST else None

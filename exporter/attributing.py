@@ -22,7 +22,7 @@ from exporter.turn import Anew, Done, Earned, Told, Work
 from store import attributing, attribution_rules, event_rules, log, registry
 from store.attributing import Cursor
 from store.database import Connection, Database
-from store.errors import FootfallError
+from store.errors import Unavailable
 from store.event import PARTNER, Event
 from store.ledger import LeaseLost
 from store.registry import App
@@ -94,7 +94,7 @@ class Attributing:
                     await self._follow(apps[cursor.app_key], settled, now)
                 except LeaseLost as error:
                     self._voice.note("attribution left to another run", app=cursor.app_key, reason=str(error))
-                except FootfallError:
+                except Unavailable:
                     raise
                 except Exception as error:  # nobody else's installs wait for it, and no delivery does
                     self._sums.failed += 1

@@ -17,6 +17,7 @@ from store.ledger import LeaseLost
 TOGETHER = 50  # values that one statement looks for
 STRETCH = 200_000  # seqs that one statement looks through
 MOST_TOUCHES = 200  # of one identity, the newest
+MOST_MONEY = 4_000_000_000_000_000_000  # minor units, of any sum
 
 
 class Cursor(NamedTuple):
@@ -482,7 +483,13 @@ class Sums(NamedTuple):
 def add(connection: Connection, app_key: str, sums: Sums) -> None:
     connection.executemany(_ADD_DAY, [(app_key, *key, n) for key, n in sorted(sums.days.items()) if n])
     connection.executemany(_ADD_CREDIT, [(app_key, *key, n) for key, n in sorted(sums.credit.items()) if n])
-    connection.executemany(_ADD_MONEY, [(app_key, *key, n) for key, n in sorted(sums.money.items()) if n])
+    money = [(app_key, *key, _kept_amount(n)) for key, n in sorted(sums.money.items()) if n]
+    connection.executemany(_ADD_MONEY, money)
+
+
+def _kept_amount(amount: int) -> int:
+    """No amount is further from nothing than MOST_MONEY, so that two of them add up within 64 bits on any engine."""
+    return max(-MOST_MONEY, min(amount, MOST_MONEY))
 
 
 _ADD_DAY = """/* attributing.add_day */
@@ -497,11 +504,15 @@ _ADD_CREDIT = """/* attributing.add_credit */
     on conflict (app_key, partner_key, model, day, campaign_key) do update
     set credit = attribution_sums.credit + excluded.credit"""
 
-_ADD_MONEY = """/* attributing.add_money */
+_ADD_MONEY = f"""/* attributing.add_money */
     insert into attribution_revenue (app_key, partner_key, model, day, campaign_key, currency, amount)
     values (?, ?, ?, ?, ?, ?, ?)
     on conflict (app_key, partner_key, model, day, campaign_key, currency) do update
-    set amount = attribution_revenue.amount + excluded.amount"""
+    set amount = case
+      when attribution_revenue.amount + excluded.amount > {MOST_MONEY} then {MOST_MONEY}
+      when attribution_revenue.amount + excluded.amount < -{MOST_MONEY} then -{MOST_MONEY}
+      else attribution_revenue.amount + excluded.amount
+    end"""  # noqa: S608 - our own number
 
 
 class Revenue(NamedTuple):
@@ -526,7 +537,8 @@ _REVENUE = """/* attributing.revenue */
 
 def keep_revenue(connection: Connection, app_key: str, rows: Iterable[Revenue]) -> None:
     """Whole sums, in place of those that are there."""
-    connection.executemany(_KEEP_REVENUE, [(app_key, *row) for row in rows])
+    whole = [row._replace(amount=_kept_amount(row.amount)) for row in rows]
+    connection.executemany(_KEEP_REVENUE, [(app_key, *row) for row in whole])
 
 
 _KEEP_REVENUE = """/* attributing.keep_revenue */

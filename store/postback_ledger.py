@@ -122,17 +122,24 @@ async def lease(db: Database, keys: Keys, owner: str, now: int, until: int) -> H
 
 
 def _lease(connection: Connection, keys: Keys, owner: str, now: int, until: int) -> Health | None:
-    if connection.execute(_LEASE, (owner, until, *keys, owner, now)).rowcount != 1:
-        return None
-    connection.execute(_RECOVER, (now, *keys, owner))
+    if connection.execute(_RENEW, (until, *keys, owner)).rowcount != 1:
+        if connection.execute(_LEASE, (owner, until, *keys, now)).rowcount != 1:
+            return None
+        connection.execute(_RECOVER, (now, *keys, owner))
     return Health(*connection.execute(_FARES, keys).fetchone())
 
+
+# A run that has it already left nothing of another's open, and does not look again before every attempt.
+_RENEW = """/* postback_ledger.renew */
+    update postback_health
+    set lease_until = ?
+    where app_key = ? and target_id = ? and lease_owner = ?"""
 
 # The condition stands in the statement that changes the row: two that ask at once cannot both have it.
 _LEASE = """/* postback_ledger.lease */
     update postback_health
     set lease_owner = ?, lease_until = ?
-    where app_key = ? and target_id = ? and (lease_owner in ('', ?) or lease_until < ?)"""
+    where app_key = ? and target_id = ? and (lease_owner = '' or lease_until < ?)"""
 
 _RECOVER = """/* postback_ledger.recover */
     update postback_attempts

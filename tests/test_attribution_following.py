@@ -18,14 +18,16 @@ import footfall
 from attribution import decision
 from attribution.decision import WHOLE, Decision
 from attribution.models import NAMES
+from exporter import turn
 from exporter.attributed import Attributed
 from exporter.attributing import Attributing
-from store import attribution, attribution_balance, attribution_rules, event_rules, log
+from store import attributing, attribution, attribution_balance, attribution_rules, event_rules, log
 from store.attribution import Install, Listing, Wanted
 from store.attribution_balance import Balance
 from store.attribution_rules import Change
 from store.database import open_reader, open_writer
 from store.doctor import attribution as attribution_check
+from store.errors import Conflict
 from store.event import PARTNER, Event
 from store.event_rules import Rule
 from store.rollups.following import catch_up
@@ -550,3 +552,56 @@ def test_in_whichever_order_evidence_comes_the_decisions_are_the_same(
 def _fields(event: Event) -> dict[str, Any]:
     names = ("source", "occurred_at", "anonymous_id", "user_id", "partner_anonymous_id")
     return {name: getattr(event, name) for name in names}
+
+
+def test_a_claim_of_an_impossible_time_holds_up_no_install(installation: Installation) -> None:
+    late = Details(campaign={"source": "mail", "name": "spring", "click_date": "9" * 30})
+    installation.collect(opened(details=late), opened(anonymous_id="p2"))
+    sums = follow(installation)
+    assert (sums.failed, sums.parked, sums.installs, sums.attributed) == (0, 0, 2, 1)
+    check_sums(installation)
+
+
+def test_an_impossible_amount_holds_up_no_install(installation: Installation) -> None:
+    say_of_orders(installation, revenue=True)
+    for amount in ("1e9999999", "-1e9999999", 10**400):
+        told = Details(properties={"revenue": amount})
+        order = an_event("Order Completed", told, source=PARTNER, type="track", occurred_at=NOON, received_at=NOON)
+        installation.collect(order)
+    installation.collect(opened())
+    sums = follow(installation)
+    assert (sums.failed, sums.parked, sums.installs) == (0, 0, 1)
+    check_sums(installation)
+
+
+def test_sums_of_money_stop_where_no_engine_could_count_them(installation: Installation) -> None:
+    follow(installation)
+    most = attributing.MOST_MONEY
+
+    async def add(amount: int) -> None:
+        place = "owner", "last", 1, "mail/spring", "EUR"
+        sums = attributing.Sums(Counter(), Counter(), Counter({place: amount}))
+        async with await open_writer(installation.where, "ledger") as db:
+            await db.atomic(attributing.add, OWNER, sums)
+            await db.atomic(attributing.keep_revenue, OWNER, [attributing.Revenue(1, 1, "EUR", amount, 1)])
+
+    for amount, expected in ((most, most), (most, most), (10**30, most), (-(10**30), 0), (-most, -most), (-1, -most)):
+        asyncio.run(add(amount))
+        assert installation.ledger("select amount from attribution_revenue") == [(expected,)]
+
+
+def test_what_one_apps_rows_do_not_allow_holds_up_no_other(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.collect(installed(), app=OWNER)
+    installation.collect(installed(), app=STRANGER)
+    take = turn.take
+
+    def fail(connection: Any, cursor: Any, *rest: Any) -> Any:
+        if cursor.app_key == OWNER:
+            raise Conflict("a row breaks a rule of its table")
+        return take(connection, cursor, *rest)
+
+    monkeypatch.setattr(turn, "take", fail)
+    sums = follow(installation)
+    assert (sums.failed, sums.installs) == (1, 1)

@@ -22,6 +22,8 @@ from attribution.money import Money, money
         ("NaN", "EUR", None),
         ("Infinity", "EUR", None),
         ("1e30", "EUR", None),
+        ("1e9999999", "EUR", None),
+        ("-1e9999999", "EUR", None),
         ("9999999999999", "EUR", Money(999999999999900, "EUR")),
     ],
 )

@@ -85,6 +85,9 @@ def test_a_token_made_of_the_body_as_php_writes_it_holds_for_the_body_without_it
     assert proved([VECTOR], request(plain, **headers))
     assert proof.escaped(VECTOR_BODY) == VECTOR_BODY
     assert proof.escaped(plain) == VECTOR_BODY
+    half = VECTOR_BODY.replace(rb"\/", b"/", 1)
+    forms = (VECTOR_BODY, plain, half, plain.replace(b"/", rb"\/", 1))
+    assert len({proved([VECTOR], request(form, **headers)) for form in forms}) == 1, "each would be an act of its own"
     other = {"kochava_api_key": VECTOR.api_key, "kochava_auth_token": proof.token(VECTOR, plain)}
     assert refused([VECTOR], request(VECTOR_BODY, **other)) == "wrong_proof"
 

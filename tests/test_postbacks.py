@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import uuid
+from typing import Any
 
 import pytest
 from postback_cast import SPRING, Postbacks, a_decision, registry
@@ -11,7 +12,7 @@ from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, VISITOR, Installation,
 
 from attribution.evidence import Campaign
 from exporter import resolve
-from store import balance, postbacks
+from store import balance, postback_ledger, postbacks
 from store.event import Details
 from wire.verdict import Reply
 
@@ -306,3 +307,33 @@ def test_a_target_that_hangs_holds_up_no_other(told: Postbacks) -> None:
 
     report = told.installation.export(tell=tell)
     assert (report.postbacks.accepted, told.attempts(slow)) == (others, [("accepted", 204)])
+
+
+def test_an_install_that_earned_more_than_a_float_holds_up_no_other(told: Postbacks) -> None:
+    hook = told.webhook()
+    told.decided(details=Details(properties={"revenue": 10**400}))
+    told.decided()
+    told.run()
+    assert [state for _, state, _, _ in told.states(hook)] == ["accepted", "accepted"]
+
+
+def test_what_another_run_left_open_is_looked_for_once_and_not_before_every_attempt(
+    told: Postbacks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.webhook()
+    for _ in range(3):
+        told.decided()
+    ran: list[str] = []
+    lease = postback_ledger._lease
+
+    def watched(connection: Any, *values: Any) -> Any:
+        class Watched:
+            def execute(self, sql: str, *given: Any) -> Any:
+                ran.append(sql)
+                return connection.execute(sql, *given)
+
+        return lease(Watched(), *values)  # type: ignore[arg-type]  # it executes
+
+    monkeypatch.setattr(postback_ledger, "_lease", watched)
+    assert told.run().postbacks.accepted == 3
+    assert sum("postback_ledger.recover" in sql for sql in ran) == 1

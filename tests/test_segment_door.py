@@ -242,6 +242,7 @@ def test_one_bad_message_does_not_sink_another(doors: Doors, cast: Cast) -> None
         (call(timestamp=iso(2 * DAY_MS)), "invalid: the time is not between the year 2000 and tomorrow"),
         (call(originalTimestamp="0001-01-01T00:00:00+14:00"), "invalid: the time is not between the year 2000"),
         (call(properties={"text": "x" * 33_000}), "too_large: a message has at most 32768 bytes"),
+        (call(properties={"text": "é" * 16_500}), "too_large: a message has at most 32768 bytes"),
         (call(properties=nested(60)), "too_deep: at most 50 objects and lists in one another - at `$.properties`"),
         (call(context={"a": nested(60), "ip": nested(60)}), "too_deep: at most 50 objects and lists in one another"),
         (call(context={"campaign": {f"part{n}": "x" for n in range(51)}}), "invalid: at most 50 parts"),

@@ -8,7 +8,7 @@ unknown is absent, never null, because clients that read it have crashed on less
 from __future__ import annotations
 
 import hashlib
-import math
+import sys
 import uuid
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -130,7 +130,7 @@ def _revenue(event: Event) -> tuple[float | int | None, str | None]:
     """What the install itself earned, by Segment's names."""
     told = (event.details.properties if event.details else None) or {}
     amount, currency = told.get("revenue", told.get("value")), told.get("currency")
-    counts = isinstance(amount, (int, float)) and not isinstance(amount, bool) and math.isfinite(amount)
+    counts = isinstance(amount, (int, float)) and not isinstance(amount, bool) and abs(amount) <= sys.float_info.max
     return amount if counts else None, currency if isinstance(currency, str) else None
 
 

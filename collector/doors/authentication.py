@@ -177,9 +177,10 @@ def escaped(body: bytes) -> bytes:
 def _tokened(pairs: Sequence[Pair], request: Request) -> str:
     pair = _named(pairs, request.headers.get(API_KEY, b""))
     given = request.headers.get(TOKEN, b"").strip().lower()
-    for form in (request.body, escaped(request.body)):
+    php = escaped(request.body)
+    for form in (request.body, php):
         if hmac.compare_digest(token(pair, form).encode(), given):
-            return act_of(b"", request.body)
+            return act_of(b"", php)  # one token may hold for many bodies, which differ in their backslashes alone
     raise Refused("wrong_proof", "the token is not that of this body under the key's secret")
 
 

@@ -78,8 +78,8 @@ def arrival(app: App, told: Told, received_at: int, means: Means) -> Arrival:
         flags=_flags(told) or None,
         network=_network(app, told, means),
     )
-    text = encode_details(details).decode()
-    if len(text) > MAX_MESSAGE_BYTES:
+    encoded = encode_details(details)
+    if len(encoded) > MAX_MESSAGE_BYTES:
         raise Refused("too_large", f"a message has at most {MAX_MESSAGE_BYTES} bytes")
     if told.type == "track":
         means.catalogue.admit(app.app_key, told.name)  # the last, so that no name is known of which nothing is stored
@@ -96,7 +96,7 @@ def arrival(app: App, told: Told, received_at: int, means: Means) -> Arrival:
         told.user_id,
         told.anonymous_id if told.anonymous_id and is_partner_anonymous_id(told.anonymous_id) else None,
         None,
-        text,
+        encoded.decode(),
     )
     return Arrival(row)
 
