@@ -92,5 +92,5 @@ class Catalogue:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await self.refresh()
-            except Unavailable as error:  # the last good view serves on; the next poll tries again
-                journal.note("the names of events cannot be read", level="warning", reason=str(error))
+            except Exception as error:  # the last good view serves on; the next poll tries again
+                journal.note("the names of events cannot be read", level="warning", **journal.failure(error))

@@ -29,6 +29,7 @@ from store.registry import App
 from store.subjects import reading as subjects
 
 RUN = 2_000  # events of one transaction
+SHORTER = 8  # as a part of what failed; what succeeds is doubled
 CLOSED = 500  # installs of one transaction
 FORGOTTEN = 2_000  # touchpoints of one transaction
 LEASE_SECONDS = 60.0
@@ -112,8 +113,17 @@ class Attributing:
         rules = resolved(*attribution_rules.of_app(await attribution_rules.kept(self._registry, app.app_key)))
         brought = await earnings(self._registry, app)
         up_to = min(cursor.newest_seq, settled)
+        fits = RUN
         while cursor.seq < up_to and not self._stop.is_set():
-            cursor = await self._read_on(app, cursor, up_to, rules, brought, now)
+            try:
+                cursor = await self._read_on(app, cursor, up_to, rules, brought, now, fits)
+                fits = min(fits * 2, RUN)
+            except (Unavailable, LeaseLost):
+                raise
+            except Exception as error:  # whatever one event does, the others go on
+                if fits == 1:
+                    cursor = await self._pass_over(app, cursor, up_to, rules, now, f"raised_{type(error).__name__}")
+                fits = max(fits // SHORTER, 1)
             await self._lease(app.app_key)
         if cursor.seq >= up_to:
             cursor = await self._close(app, cursor, rules, now)
@@ -135,8 +145,10 @@ class Attributing:
 
     # --- the log
 
-    async def _read_on(self, app: App, cursor: Cursor, up_to: int, rules: Rules, brought: Brought, now: int) -> Cursor:
-        stretch = await attributing.next_events(self._log, app.app_key, cursor.seq, up_to, RUN)
+    async def _read_on(
+        self, app: App, cursor: Cursor, up_to: int, rules: Rules, brought: Brought, now: int, most: int
+    ) -> Cursor:
+        stretch = await attributing.next_events(self._log, app.app_key, cursor.seq, up_to, most)
         read, parked = _read(app, stretch.events)
         anew = await self._ledger.run(_concerned, app.app_key, [(event, evidence) for event, evidence in read])
         installs = [(event, evidence.conversion) for event, evidence in read if evidence.conversion]
@@ -154,10 +166,22 @@ class Attributing:
         done = await self._take(cursor, work, now)
         self._sums.events += len(stretch.events)
         self._sums.touchpoints += len(work.touchpoints)
+        self._set_aside(app, parked)
+        return done.cursor
+
+    async def _pass_over(self, app: App, cursor: Cursor, up_to: int, rules: Rules, now: int, reason: str) -> Cursor:
+        """Set the next event aside, because it fails alone, and would for ever."""
+        stretch = await attributing.next_events(self._log, app.app_key, cursor.seq, up_to, 1)
+        parked = [(event.seq, reason) for event in stretch.events]
+        done = await self._take(cursor, Work(stretch.up_to, rules, parked=parked), now)
+        self._sums.events += len(parked)
+        self._set_aside(app, parked)
+        return done.cursor
+
+    def _set_aside(self, app: App, parked: Sequence[tuple[int, str]]) -> None:
         self._sums.parked += len(parked)
         for seq, reason in parked:
             self._voice.note("event not attributed", run=self._run, app=app.app_key, seq=seq, reason=reason)
-        return done.cursor
 
     async def _take(self, cursor: Cursor, work: Work, now: int) -> Done:
         crash.point("before_attribution")

@@ -21,7 +21,7 @@ from exporter.shipping import LEASE_SECONDS, Send
 from store import destinations, ids, ledger, log, postback_ledger, postbacks, registry
 from store.database import Database
 from store.destinations import Destination
-from store.errors import ConfigError
+from store.errors import ConfigError, Unavailable
 from store.event import Event
 from store.ledger import LeaseLost
 from store.postback_ledger import Closed, Decided, Health, Opened, Postback
@@ -86,8 +86,7 @@ class Postbacks:
         self.told = Told()
 
     async def tell_all(self, only: str | None = None) -> Told:
-        """Whatever is owed now, of one app or of all. What goes wrong with one target is raised after the others are
-        done."""
+        """Whatever is owed now, of one app or of all. Raises StoreUnavailable after the other targets are done."""
         try:
             await self._carry_out()
             if not self._ledger.shared:
@@ -104,9 +103,17 @@ class Postbacks:
             ended = await asyncio.gather(*map(one, work), return_exceptions=True)
         finally:
             self._threads.shutdown()
-        for error in filter(None, ended):
-            raise error
+        for item, error in zip(work, ended, strict=True):
+            if isinstance(error, Unavailable):
+                raise error
+            if error is not None:
+                self.told.failed += 1
+                self._complain(item, error)
         return self.told
+
+    def _complain(self, work: Work, error: BaseException) -> None:
+        said = f"{type(error).__name__}: {error}"
+        self._voice.complain("postbacks failed", run=self._run, app=work.target.app_key, reason=said)
 
     async def _carry_out(self) -> None:
         """What people asked, if the registry changed since the last look."""
@@ -257,6 +264,8 @@ class Postbacks:
             return "deferred", str(error), Reply(error="ConfigError", sent=False)
         except ValueError as error:
             return "refused", str(error), Reply(error=str(error), sent=False)
+        except Exception as error:  # whatever one install holds, its target's others are told of
+            return "deferred", type(error).__name__, Reply(error=type(error).__name__, sent=False)
         said = webhook.judge(reply)
         return said.kind, said.detail, reply
 

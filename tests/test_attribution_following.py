@@ -290,6 +290,24 @@ def test_an_event_that_cannot_be_read_is_set_aside_and_the_others_go_on(
     assert [(each.seq, each.reason) for each in parked] == [(1, "raised_ZeroDivisionError")]
 
 
+def test_an_event_that_cannot_be_recorded_is_set_aside_and_the_others_go_on(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.collect(*[view(SPRING)] * 3, view({"utm_source": "boom"}), installed(), *[view(SPRING)] * 3)
+    plain = turn.take
+
+    def bad(connection: Any, cursor: Any, run: str, work: turn.Work, now: int) -> Any:
+        if any(touchpoint.campaign.source == "boom" for touchpoint, _ in work.touchpoints):
+            raise ZeroDivisionError
+        return plain(connection, cursor, run, work, now)
+
+    monkeypatch.setattr(turn, "take", bad)
+    sums = follow(installation)
+    assert (sums.failed, sums.parked, sums.attributed, sums.events) == (0, 1, 1, 8)
+    parked = ask(installation, attribution.parked, OWNER)
+    assert [(each.seq, each.reason) for each in parked] == [(4, "raised_ZeroDivisionError")]
+
+
 def test_what_may_not_be_passed_on_and_what_was_another_partners_counts_nowhere(installation: Installation) -> None:
     installation.collect(
         view(SPRING, suppressed="gpc"),

@@ -137,6 +137,7 @@ class KochavaDoor:
     def _one(self, app: App, message: Any, act: str, around: Circumstances) -> Judged:
         """One call; `act` is what its id is made of when it says by itself neither when it was nor which it is."""
         try:
+            _check_path(around.path, message)
             call = calls.call_of(message, action_of(around.path, message))
             told = calls.told(call, around.came_at)
             authentication.check_age(told, around.oldest)
@@ -151,6 +152,12 @@ def action_of(path: str, message: Any) -> Any:
     if path == LINK_PATH:
         return "identityLink"
     return message.get("action") if isinstance(message, dict) else None
+
+
+def _check_path(path: str, message: Any) -> None:
+    """Raises Refused when a message says that it is something else than its path does."""
+    if path == LINK_PATH and isinstance(message, dict) and message.get("action") not in (None, "", "identityLink"):
+        raise Refused("unknown_action", f"{LINK_PATH} is for identity links alone - at `$.action`")
 
 
 def messages_of(body: bytes) -> tuple[list[Any], bool]:

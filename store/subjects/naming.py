@@ -17,7 +17,10 @@ ACCOUNT = "account"  # the user id of the listing's events: a hashed account id 
 USER = "user"  # a user id of the partner's own
 PARTNER_MADE = "partner"  # an anonymous id of the partner's own
 PREVIOUS = "previous_id"  # what an alias call renames
-DEVICES = ("idfa", "idfv", "adid", "android_id", "device")
+DEVICES = (
+    *("idfa", "idfv", "adid", "android_id", "oaid", "advertising_id"),
+    *("device", "device_id", "kochava_device_id"),
+)
 USERS = (ACCOUNT, USER)  # kinds of which a subject has one
 OURS = frozenset({ANONYMOUS, ACCOUNT, USER, PARTNER_MADE})
 MOST_NAMED = 12  # ids of one event
