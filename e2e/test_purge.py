@@ -20,7 +20,7 @@ def test_a_running_collector_removes_what_is_old_while_events_come_in(stage: Sta
         removed = footfall.say("purge")
         visitors.stop()
         told = [json.loads(line) for line in collector.log().splitlines()]
-    assert removed == {"events": 3_000, "rejections": 0, "visitors": 0, "held_back": 0}
+    assert removed == {"events": 3_000, "rejections": 0, "visitors": 0, "quarantined": 0, "held_back": 0}
     assert [line["event"] for line in told] == ["collector began", "what is old was removed"]
     assert footfall.value("events", "select count(*) from events") == len(visitors.stored) > 0
     assert footfall.value("events", "select sum(n) from removed") == 3_000

@@ -60,6 +60,7 @@ def test_the_self_test_holds_from_the_wheel_alone(installed: Path) -> None:
 def test_the_wheel_brings_no_tests_and_no_second_copy_of_the_pages(installed: Path) -> None:
     names = {path.name for path in (installed / "site").iterdir()}
     assert {name for name in names if not name.endswith(".dist-info")} == {
+        "attribution",
         "collector",
         "commands",
         "exporter",
