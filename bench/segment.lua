@@ -19,7 +19,7 @@ local function message()
   counter = counter + 1
   local id = string.format("node-next-%d-%08x-%04x-4%03x-8%03x-%04x%08x", now * 1000 + math.floor(counter / 8),
     math.random(0, 2147483647), counter % 65536, math.random(0, 4095), seed % 4096, math.random(0, 65535), counter)
-  local visitor = string.format("%08x-%04x-4000-8000-%012x", math.random(0, 2147483647), seed % 65536, counter % 5000)
+  local visitor = string.format("%08x-%04x-4000-8000-%012x", counter % 5000, seed % 65536, counter % 5000) -- a user's own
   return string.format('"type":"track","event":"Report Exported","messageId":"%s","anonymousId":"%s","userId":"user-%d",' ..
     '"timestamp":"%s.%03d000+00:00","integrations":{},"context":{"library":{"name":"@segment/analytics-node","version":"3.1.0"},' ..
     '"page":{"path":"/boards/%d","title":"Board charts for teams","url":"https://app.example/boards/%d?tab=overview"},' ..

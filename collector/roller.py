@@ -20,7 +20,7 @@ from store.rollups.following import RUN, Follower
 LOOK_SECONDS = 1.0
 LEAVE_SECONDS = 1.0
 RUN_BESIDE = 200  # events of a step that what comes in may have to wait for …
-REST_SHARE = 1.0  # … and how long it rests then, as a share of the step's time
+REST_SHARE = 6.0  # … and how long it rests then, as a multiple of the step's time
 SHORTER = 8  # as a part of what failed; what succeeds is doubled
 
 
