@@ -119,7 +119,8 @@ async def _answer(send: Send, receipt: Receipt, headers: Headers) -> None:
 
 def _address(scope: Scope) -> str:
     forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return sender.address(scope["client"][0] if scope["client"] else "", forwarded)
+    peer = scope.get("client")  # a server need not say
+    return sender.address(peer[0] if peer else "", forwarded)
 
 
 def _facts(headers: dict[bytes, bytes], received_at: int, address: str | None) -> Facts:
