@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import msgspec
 
 from bench.figure import Figure
 from bench.stage import collector, connect, fill_log, free_port, prepare, process, row, wrk
+from store.event import NewRow
 from store.sqlite.append import insert_statement
 
 PAIRS = 5
@@ -41,22 +42,21 @@ def batch(scratch: Path) -> Iterator[Figure]:
     ours, peers = [], []
     with collector(settings) as door:
         for pair in range(PAIRS):
-            peers.append(_bare_rows(scratch, pair))
+            peers.append(bare_rows(scratch / f"bare{pair}", row, BATCH))
             ours.append(wrk(door, BATCH, SECONDS, 32) * BATCH)
     yield paired("ingest batch of 20", ours, peers, "rows/s", "bare SQLite", 0.5)
 
 
-def _bare_rows(scratch: Path, pair: int) -> float:
-    """Rows a second of bare inserts into the same schema, made beforehand, in commits of twenty."""
-    directory = scratch / f"bare{pair}"
+def bare_rows(directory: Path, row: Callable[[int], NewRow], batch: int) -> float:
+    """Rows a second of bare inserts into the same schema, made beforehand, so many a commit."""
     prepare(directory)
     connection = connect(directory / "events.db")
     statement = insert_statement(1)
     rows = [row(number) for number in range(60_000)]
     began = time.perf_counter()
-    for at in range(0, len(rows), BATCH):
+    for at in range(0, len(rows), batch):
         connection.execute("begin immediate")
-        connection.executemany(statement, rows[at : at + BATCH])
+        connection.executemany(statement, rows[at : at + batch])
         connection.execute("commit")
     took = time.perf_counter() - began
     connection.close()

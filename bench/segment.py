@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench.figure import Figure
-from bench.ingest import CONNECTIONS, PAIRS, SECONDS, paired
-from bench.stage import FIRST_APP, NOW_MS, collector, connect, free_port, prepare, process, wrk
+from bench.ingest import CONNECTIONS, PAIRS, SECONDS, bare_rows, paired
+from bench.stage import FIRST_APP, NOW_MS, collector, free_port, prepare, process, wrk
 from store import registry
 from store.database import open_reader
 from store.event import PARTNER, Details, NewRow, encode_details
 from store.ids import uuid7
 from store.settings import Settings
-from store.sqlite.append import insert_statement
 
 LUA = Path(__file__).with_name("segment.lua")
 BATCH = 100
@@ -41,7 +39,7 @@ def batch(scratch: Path) -> Iterator[Figure]:
     ours, peers = [], []
     with collector(settings) as door:
         for pair in range(PAIRS):
-            peers.append(_bare_rows(scratch / f"bare{pair}"))
+            peers.append(bare_rows(scratch / f"bare{pair}", row, BATCH))
             ours.append(wrk(door, BATCH, SECONDS, 16, LUA, key) * BATCH)
     yield paired(f"segment batch of {BATCH}", ours, peers, "rows/s", "bare SQLite", 0.5)
 
@@ -52,22 +50,6 @@ def _key(settings: Settings) -> str:
             return (await registry.app(db, FIRST_APP)).ingest_key
 
     return asyncio.run(read())
-
-
-def _bare_rows(directory: Path) -> float:
-    """Rows a second of bare inserts into the same schema, made beforehand."""
-    prepare(directory)
-    connection = connect(directory / "events.db")
-    statement = insert_statement(1)
-    rows = [row(number) for number in range(60_000)]
-    began = time.perf_counter()
-    for at in range(0, len(rows), BATCH):
-        connection.execute("begin immediate")
-        connection.executemany(statement, rows[at : at + BATCH])
-        connection.execute("commit")
-    took = time.perf_counter() - began
-    connection.close()
-    return len(rows) / took
 
 
 def row(number: int) -> NewRow:

@@ -8,7 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from commands.common import as_json, date, in_registry, now, print_json, show
+from commands.opening import in_registry
+from commands.printing import as_json, date, now, print_json, show
 from store.errors import ConfigError
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import click
 import msgspec
 
-from commands.common import as_json, in_registry, now, print_json, show
+from commands.opening import in_registry
+from commands.printing import as_json, now, print_json, show
 
 
 @click.group()

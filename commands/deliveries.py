@@ -8,7 +8,8 @@ from typing import Any, Literal
 import click
 import msgspec
 
-from commands.common import as_json, in_ledger, in_registry, now, print_json
+from commands.opening import in_ledger, in_registry
+from commands.printing import as_json, now, print_json
 from store.errors import ConfigError
 
 

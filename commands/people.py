@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import click
 
-from commands.common import as_json, date, in_registry, now, print_json, show
+from commands.opening import in_registry
+from commands.printing import as_json, date, now, print_json, show
 from store.errors import ConfigError
 
 

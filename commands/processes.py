@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from commands.common import as_json, print_json
+from commands.printing import as_json, print_json
 
 
 @click.command()

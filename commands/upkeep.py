@@ -9,7 +9,8 @@ from typing import Any
 import click
 import msgspec
 
-from commands.common import as_json, date, in_registry, now, now_and_then, print_json, show
+from commands.opening import in_registry
+from commands.printing import as_json, date, now, now_and_then, print_json, show
 
 
 @click.command()

@@ -490,9 +490,8 @@ def test_rules_are_set_and_shown_and_the_audit_tells_of_it(
     ]
 
 
+@pytest.mark.only("postgresql", "where the ledger is held alone, whoever has a lease is dead")
 def test_a_lease_of_another_run_is_left_alone(installation: Installation) -> None:
-    if installation.where == installation.data_dir:
-        pytest.skip("where the ledger is held alone, whoever has a lease is dead")
     installation.collect(installed())
     follow(installation)
     installation.collect(installed(anonymous_id="b" * 40))

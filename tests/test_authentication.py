@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kochava_cast import INSTALL, TRACK, call, guid, post
 from starlette.testclient import TestClient
+from waiting import until
 
 from collector.app import Collector
 from collector.doors import authentication as proof
@@ -191,11 +193,7 @@ def guard(cast: Cast) -> Guard:
 
 def settled(doors: Doors, asked: Callable[[], Response], status: int) -> Response:
     """The answer, once the collector has seen what was changed in the registry."""
-    deadline = time.monotonic() + 20
-    while (answer := asked()).status_code != status and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert answer.status_code == status, answer.text
-    return answer
+    return until(lambda: answer if (answer := asked()).status_code == status else None)
 
 
 def fresh(cast: Cast, **changed: Any) -> dict[str, Any]:
@@ -421,13 +419,12 @@ def test_a_release_that_fails_leaves_all_of_it_and_the_next_one_ends_it(
     def recovered() -> Any:
         return released(cast, doors, lambda quarantine, app: quarantine.release_all(app, later()))
 
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            assert recovered() == {"released": 1, "stored": 2}
-            break
-        except Unavailable:
-            time.sleep(0.05)
+    def ended() -> dict[str, int] | None:
+        with suppress(Unavailable):  # until the writer has healed
+            return recovered()
+        return None
+
+    assert until(ended) == {"released": 1, "stored": 2}
     assert guard.held() == []
     assert cast.balance()["stored"] == 2
 

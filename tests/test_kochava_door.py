@@ -92,6 +92,12 @@ def test_the_official_identity_link_is_an_identify_call_at_either_path(doors: Do
     assert post(doors, link | {"action": "identityLink"}).json()["stored"] == 0, "the same link is the same act"
 
 
+def test_what_says_that_it_is_something_else_is_no_identity_link(doors: Doors, cast: Cast) -> None:
+    answer = post(doors, call(cast, EVENT), LINK)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "unknown_action")
+    assert cast.events() == []
+
+
 @SQLITE
 def test_segments_own_destination_is_understood(doors: Doors, cast: Cast) -> None:
     assert post(doors, call(cast, SEGMENT_ACTIONS)).json()["stored"] == 1

@@ -6,12 +6,12 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Callable
 
 import pytest
 from conftest import Doors
 from kochava_cast import INSTALL, call, post
 from portal_cast import Browser, House, email
+from waiting import until
 
 from collector import directory
 from collector.doors import authentication as proof
@@ -33,13 +33,6 @@ def today(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
 def make(browser: Browser) -> Pair:
     api_key, secret = re.findall(r'readonly value="([^"]+)"', browser.post(f"{PAGE}/keys").text)
     return Pair(api_key.encode(), secret.encode())
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
 
 
 def send(browser: Browser, pair: Pair | None = None, name: str = "Purchase") -> int:

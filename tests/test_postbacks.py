@@ -309,6 +309,22 @@ def test_a_target_that_hangs_holds_up_no_other(told: Postbacks) -> None:
     assert (report.postbacks.accepted, told.attempts(slow)) == (others, [("accepted", 204)])
 
 
+def test_a_postback_that_raises_is_tried_again_and_holds_up_no_other_target(told: Postbacks) -> None:
+    bad, good = told.webhook("bad", url="https://bad.owner.example/"), told.webhook("good")
+    seq = told.decided()
+
+    def tell(hook: object, values: dict[str, object], allowed: object) -> Reply:
+        if "bad" in hook.url:  # type: ignore[attr-defined]
+            raise ZeroDivisionError
+        return Reply(status=204)
+
+    report = told.installation.export(tell=tell)
+    assert (report.postbacks.accepted, report.postbacks.failed) == (1, 1)
+    assert told.states(good) == [(seq, "accepted", "", 1)]
+    assert told.states(bad) == [(seq, "pending", "", 1)]
+    assert told.attempts(bad) == [("deferred", None)]
+
+
 def test_an_install_that_earned_more_than_a_float_holds_up_no_other(told: Postbacks) -> None:
     hook = told.webhook()
     told.decided(details=Details(properties={"revenue": 10**400}))

@@ -1,38 +1,16 @@
-"""What the commands share: options, the store that they open, and how they print."""
+"""How commands tell what they found: for a person or as JSON, and how far a long work is."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
 
-T = TypeVar("T")
-
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def in_registry(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    """What a piece of work on the registry, opened for writing, comes to."""
-    return asyncio.run(_in("registry", work))
-
-
-def in_ledger(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    """The same on the ledger, which is only read."""
-    return asyncio.run(_in("ledger", work))
-
-
-async def _in(nature: str, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    from store.database import open_reader, open_writer
-    from store.settings import load
-
-    open_it = open_writer if nature == "registry" else open_reader
-    async with await open_it(load().where, nature) as db:
-        return await work(db)
 
 
 def show(values: dict[str, Any], as_json: bool) -> None:
