@@ -113,7 +113,7 @@ def from_context(campaign: Any) -> Claim:
     parts = {name: text for name, value in campaign.items() if (text := _text(value)) and text != "unknown"}
     if DEVELOPER_ID in (parts.get("id"), parts.get("ad_group_id")):
         return Claim(flags=[DEVELOPER_MODE])
-    return Claim(parts) if parts.keys() - {"provider", "source"} or "provider" not in parts else NONE
+    return Claim(parts) if "provider" not in parts or parts.keys() - {"provider", "source"} else NONE
 
 
 def from_referrer(told: Any) -> Claim:
@@ -163,7 +163,7 @@ def _parts(told: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     """A plain value as text; '' for what is none, or too long to be a part."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+    if type(value) is not str and (isinstance(value, bool) or not isinstance(value, (int, float))):
         return ""
     text = str(value).strip()
     return text if len(text) <= MOST_CHARACTERS else ""

@@ -99,13 +99,13 @@ class QuickLane(GuardedProtocol):
 
     def _answer(self, stored: asyncio.Future[Stored], lane: Quick) -> None:
         self._answering = False
-        head, body = lane.answer(stored)
+        answer = lane.answer(stored)
         if self.transport.is_closing():
             return
-        lines = [head]
+        lines = [answer.head]
         for name, value in (*self.server_state.default_headers, *lane.headers):
             lines += (name, b": ", value, b"\r\n")
-        lines += (b"connection: close\r\n\r\n" if self._closing else b"\r\n", body)
+        lines += (b"connection: close\r\n\r\n" if self._closing else b"\r\n", answer.body)
         self.transport.write(b"".join(lines))
         self.on_response_complete()
         if self._closing:

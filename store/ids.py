@@ -15,6 +15,8 @@ import time
 import uuid
 from collections.abc import Callable
 
+_VERSION_8 = 0x8 << 76 | 0x2 << 62  # the bits that say what kind of UUID it is
+_FREE_BITS = (1 << 76) - 1 & ~(0x3 << 62)  # behind the time
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\Z")  # hyphens may be left out
 _TIMED = re.compile(r"(?:ajs|node)-next-(1[0-9]{12})-")  # as Segment's clients for the browser and Node write theirs
 _ANONYMOUS_ID = re.compile(r"[0-9a-f]{40}\Z")
@@ -40,14 +42,12 @@ def canonical(text: str) -> str:
 
 def message_id(text: str, app_key: str) -> tuple[bytes, str | None]:
     """16 bytes that stand for a sender's message id within one app, and the text itself when they do not say it."""
-    if is_uuid(text):
+    if _UUID.match(text):
         return bytes.fromhex(text.replace("-", "")), None
     if timed := _TIMED.match(text):
         digest = hashlib.sha1(f"{app_key}\n{text}".encode(), usedforsecurity=False).digest()
-        variant = digest[2] & 0x3F | 0x80
-        return int(timed[1]).to_bytes(6, "big") + bytes((digest[0] & 0xF | 0x80, digest[1], variant)) + digest[
-            3:10
-        ], text
+        value = int(timed[1]) << 80 | int.from_bytes(digest[:10], "big") & _FREE_BITS | _VERSION_8
+        return value.to_bytes(16, "big"), text
     return uuid.uuid5(uuid.NAMESPACE_URL, f"{app_key}\n{text}").bytes, text
 
 

@@ -143,13 +143,35 @@ def test_old_spaces_are_understood_once_their_audience_is_known(fresh: Where) ->
 
 def test_whoever_left_is_forgotten_with_the_events_and_a_member_is_not(fresh: Where) -> None:
     count(fresh, [said(True, NOW), said(True, NOW, "u2"), said(False, NOW + 1, "u2"), said(False, NOW + 1, "u3")])
-    removed = f"('{OWNER[0]}', 1, 'retention', 1, 3, 3)"
-    look(fresh, "log", f"insert into removed (app_key, hour, reason, first_seq, last_seq, n) values {removed}")
-    while in_log(fresh, forget, 100):
-        pass
+    forget_up_to(fresh, 3)
     assert look(fresh, "log", "select id, member from audience_members order by id") == [("u1", 1), ("u3", 0)]
     assert look(fresh, "log", "select distinct id from audience_marks order by id") == [("u1",), ("u3",)]
     assert sizes(fresh) == {"vips": 1}
+
+
+def test_what_was_said_of_a_member_goes_with_its_events_and_the_newest_stays(fresh: Where) -> None:
+    count(fresh, [said(True, NOW), said(True, NOW + 10), said(True, NOW + 20), said(True, NOW + 30)])
+    forget_up_to(fresh, 3)
+    assert look(fresh, "log", "select at from audience_marks order by at") == [(NOW + 30,)]
+    # What comes late is understood without what is gone: they were in it already, left, and were in it again.
+    count(fresh, [said(True, NOW + 5)])
+    count(fresh, [said(False, NOW + 25)])
+    assert changes(fresh) == [(NOW + 25, "u1", False), (NOW + 30, "u1", True)]
+    assert sizes(fresh) == {"vips": 1}
+    forget_up_to(fresh, 6)
+    assert look(fresh, "log", "select at from audience_marks") == [(NOW + 30,)]
+    count(fresh, [said(False, NOW + 40)])
+    forget_up_to(fresh, 7)
+    assert [look(fresh, "log", f"select count(*) from {table}") for table in TABLES[1:3]] == [[(0,)], [(0,)]]
+    assert sizes(fresh) == {"vips": 0}
+
+
+def forget_up_to(where: Where, seq: int) -> None:
+    look(where, "log", "delete from removed")
+    removed = f"('{OWNER[0]}', 1, 'retention', 1, {seq}, {seq})"
+    look(where, "log", f"insert into removed (app_key, hour, reason, first_seq, last_seq, n) values {removed}")
+    while in_log(where, forget, 2):
+        pass
 
 
 def test_who_is_erased_has_left(fresh: Where) -> None:

@@ -168,7 +168,9 @@ def full(installation: Installation) -> Installation:
     run(add_somebody(installation.data_dir))
     here(installation, "log", f"insert into audiences values ('{OWNER}', 'owner', 'audience', 'vips', 1, 2)")
     here(
-        installation, "log", f"insert into audience_marks values ('{OWNER}', 'owner', 'vips', 'u', 'user', 1, 2, 1, 1)"
+        installation,
+        "log",
+        f"insert into audience_marks values ('{OWNER}', 'owner', 'vips', 'u', 'user', 1, 2, 1, 1, 1)",
     )
     here(
         installation,

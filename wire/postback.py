@@ -23,6 +23,7 @@ from wire.macros import Value
 from wire.mapping import LIBRARY, iso_time
 
 ATTRIBUTED = "Install Attributed"
+_ATTRIBUTED = ATTRIBUTED.casefold()
 ORGANIC = "Organic"  # the source that is told of what no campaign won
 INSTALL = "install"
 SPEC = ("source", "name", "medium", "content", "ad_creative", "ad_group")  # of `campaign`, by the Mobile spec
@@ -188,7 +189,7 @@ def _context(event: Event) -> dict[str, Any]:
 def is_own(name: str, properties: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
     """Whether a message that came in is one of ours that found its way back, whoever we were told to be: whoever takes
     messages in refuses it, or it would go round for ever."""
-    if name.casefold() != ATTRIBUTED.casefold():
+    if name.casefold() != _ATTRIBUTED:
         return False
     sender = context.get("integration")
     said = [properties.get("provider"), sender.get("name") if isinstance(sender, dict) else None]

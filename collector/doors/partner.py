@@ -14,16 +14,15 @@ from collector.catalogue import Catalogue
 from collector.directory import Directory
 from collector.ingest import Arrival
 from collector.network import mark
-from store import event_rules
 from store.errors import Refused
+from store.event_rules import RESERVED
 from store.event import PARTNER, Details, encode_details
 from store.ids import is_partner_anonymous_id, message_id, uuid7
 from store.registry import App
 from store.secrets import Vault
 from wire.postback import is_own
 
-MOST_ID_CHARACTERS = 200
-MOST_NAME_CHARACTERS = 200
+MOST_CHARACTERS = 200  # of an id, and of an event's name
 MAX_MESSAGE_BYTES = 32_768  # as Segment's own limit for one message
 RESERVED_KEYS = "reserved_keys"  # a flag: properties are among those that are kept for somebody else's use
 
@@ -109,22 +108,21 @@ def _check(told: Told) -> None:
         raise Refused("no_user", "an anonymousId, a userId or the id of a device is needed - at `$`")
     if told.type == "track" and not told.name:
         raise Refused("no_event", "a track call names its event - at `$.event`")
-    _check_text("event", told.name, MOST_NAME_CHARACTERS)
-    _check_text("anonymousId", told.anonymous_id, MOST_ID_CHARACTERS)
-    _check_text("userId", told.user_id, MOST_ID_CHARACTERS)
-    for kind, value in told.ids.items():
-        _check_text(kind, value, MOST_ID_CHARACTERS)
+    together = f"{told.name}{told.anonymous_id}{told.user_id}"
+    if told.ids or len(together) > MOST_CHARACTERS or "\0" in together:
+        _check_each({"event": told.name, "anonymousId": told.anonymous_id, "userId": told.user_id, **told.ids})
 
 
-def _check_text(what: str, value: str | None, most: int) -> None:
-    if value and (len(value) > most or "\0" in value):
-        raise Refused("invalid", f"at most {most} characters, none of them NUL - at `$.{what}`")
+def _check_each(texts: dict[str, str | None]) -> None:
+    for what, text in texts.items():
+        if text and (len(text) > MOST_CHARACTERS or "\0" in text):
+            raise Refused("invalid", f"at most {MOST_CHARACTERS} characters, none of them NUL - at `$.{what}`")
 
 
 def _flags(told: Told) -> list[str]:
-    if told.type == "track" and event_rules.reserved(told.properties) and RESERVED_KEYS not in told.flags:
-        return [*told.flags, RESERVED_KEYS]
-    return told.flags
+    if told.type != "track" or RESERVED.isdisjoint(told.properties) or RESERVED_KEYS in told.flags:
+        return told.flags
+    return [*told.flags, RESERVED_KEYS]
 
 
 def _network(app: App, told: Told, means: Means) -> str | None:

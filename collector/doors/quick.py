@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
+
+import msgspec
 
 from collector.doors.body import Headers
 from collector.writer import Stored
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """`head` is the status line and the headers that belong to the body, each line ended."""
 
     head: bytes
     body: bytes = b""
 
 
-class Quick(NamedTuple):
+class Quick(msgspec.Struct, frozen=True):
     """`answer` is asked when `stored` is done, and `headers` go with whatever it says."""
 
     stored: asyncio.Future[Stored]

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from attribution import claims
+from attribution.claims import Claim
 from collector.doors.partner import Told
 from collector.doors.wire import DAY_MS, YEAR_2000_MS, milliseconds
 from collector.scrub import scrub
@@ -22,6 +23,7 @@ from store.errors import Refused
 TYPES = ("track", "identify", "page", "screen", "group", "alias")
 MAX_DEPTH = 50  # of objects and lists in one another
 MOST_CAMPAIGN_PARTS = 50
+MOST_REMEMBERED = 1_000  # characters of a campaign
 MOST_MESSAGE_ID_CHARACTERS = 100
 
 Stated = str | int | None  # ISO 8601, or epoch milliseconds
@@ -70,7 +72,7 @@ def told(message: Message, facts: Facts) -> Told:
     ids = _device_ids(context["device"], context) if "device" in context else {}
     if kind == "alias":
         ids["previous_id"] = _previous(message)
-    claim = claims.from_context(_campaign(context["campaign"])) if "campaign" in context else claims.NONE
+    claim = _claim(context["campaign"]) if "campaign" in context else claims.NONE
     user_agent, locale = context.get("userAgent"), context.get("locale")
     return Told(
         door=facts.door,
@@ -84,7 +86,7 @@ def told(message: Message, facts: Facts) -> Told:
         campaign=claim.campaign,
         flags=claim.flags,
         properties=_properties(kind, message),
-        context={name: value for name, value in context.items() if name not in _HAVE_A_PLACE},
+        context=_rest(context),
         user_agent=user_agent[:512] if isinstance(user_agent, str) and user_agent else None,
         locale=locale[:35] if isinstance(locale, str) and locale else None,
         seen_from=_seen_from(message.context) if message.context and "consent" in message.context else None,
@@ -98,7 +100,12 @@ def present(text: str | None) -> str | None:
     return text
 
 
-_HAVE_A_PLACE = frozenset({"userAgent", "locale", "campaign"})  # of their own in what is stored
+def _rest(context: dict[str, Any]) -> dict[str, Any]:
+    """Without what has a place of its own in what is stored."""
+    rest = context.copy()
+    for name in ("userAgent", "locale", "campaign"):
+        rest.pop(name, None)
+    return rest
 
 
 def _message_id(text: str | None) -> str | None:
@@ -128,8 +135,8 @@ def _name(kind: str, message: Message) -> str:
 
 def _context(message: Message, facts: Facts) -> dict[str, Any]:
     """The message's own over the request's, name by name."""
-    context = facts.context if message.context is None else {**facts.context, **message.context}
-    context = cleaned(context, "context")
+    own = message.context
+    context = cleaned({**facts.context, **own} if own and facts.context else own or facts.context, "context")
     page = context.get("page")
     if isinstance(page, dict) and (scrubbed := _scrubbed(page)) is not page:
         return {**context, "page": scrubbed}
@@ -267,12 +274,23 @@ _BETWEEN = re.compile(r"[ _-]+")
 # --- which campaign
 
 
-def _campaign(given: Any) -> dict[str, str]:
-    """By the names of Segment's spec; where a part is there under two, the spec's own counts."""
+def _claim(given: Any) -> Claim:
+    """What `context.campaign` claims. A campaign has many events: what is plain of it is worked out once."""
     if not isinstance(given, dict):
-        return {}
-    if _SPEC.issuperset(given) and all(type(value) is str and value for value in given.values()):
-        return given
+        return claims.NONE
+    plain = _SPEC.issuperset(given) and _TEXTS.issuperset(map(type, given.values()))
+    if plain and sum(map(len, given.values())) <= MOST_REMEMBERED:
+        return _plain_claim(tuple(given.items()))
+    return claims.from_context(_campaign(given))
+
+
+@lru_cache(maxsize=2048)
+def _plain_claim(parts: tuple[tuple[str, str], ...]) -> Claim:
+    return claims.from_context(dict(parts))
+
+
+def _campaign(given: dict[str, Any]) -> dict[str, str]:
+    """By the names of Segment's spec; where a part is there under two, the spec's own counts."""
     parts: dict[str, str] = {}
     for name in sorted(given, key=lambda name: name != part_of(name)):
         value = given[name]
@@ -291,6 +309,7 @@ def part_of(name: str) -> str:
 
 
 _SPEC = frozenset({"name", "source", "medium", "term", "content"})
+_TEXTS = frozenset({str})
 _HUMP = re.compile(r"([a-z0-9])([A-Z])")
 
 
@@ -311,7 +330,7 @@ def _occurred_at(message: Message, facts: Facts) -> int:
     corrected = stated if sent_at is None else stated + received_at - sent_at
     for occurred in (corrected, stated):
         if YEAR_2000_MS <= occurred <= received_at + DAY_MS:
-            return min(occurred, received_at)
+            return occurred if occurred < received_at else received_at
     raise Refused("invalid", "the time is not between the year 2000 and tomorrow - at `$.timestamp`")
 
 

@@ -54,7 +54,7 @@ class RawBatch(Envelope, frozen=True, rename="camel", gc=False, kw_only=True):
     batch: list[msgspec.Raw]
 
 
-class Content(NamedTuple):
+class Content(msgspec.Struct, frozen=True, gc=False):
     """A request's messages, each read or as it came, and what is said of all of them. `passed_on`: by Segment."""
 
     messages: Sequence[Message | msgspec.Raw]
@@ -80,9 +80,11 @@ def read_one(body: bytes) -> Content:
     """A body that is a message. Raises Refused when it cannot be read at all."""
     body, whole = _text(body)
     if whole:
-        with suppress(ValueError, RecursionError):
+        try:
             one = _decode_one(body)
             return Content([one], _text_in(one.write_key), _sent_at(one.sent_at))
+        except (ValueError, RecursionError):
+            pass  # what is amiss is said where it is
     envelope = decoded(_decode_envelope, body)
     return Content([msgspec.Raw(body)], _text_in(envelope.write_key), _sent_at(envelope.sent_at))
 
@@ -105,7 +107,7 @@ def read_list(body: bytes, most: int) -> Content:
     """A body that is a message, or a list of them, as Segment passes them on. Raises Refused."""
     body, whole = _text(body)
     if not body.lstrip().startswith(b"["):
-        return read_one(body)._replace(passed_on=True)
+        return msgspec.structs.replace(read_one(body), passed_on=True)
     messages: Sequence[Message | msgspec.Raw] = []
     if whole:
         with suppress(ValueError, RecursionError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -70,11 +70,11 @@ def milliseconds(instant: datetime | int) -> int:
     """Epoch milliseconds, cut, without the rounding of floating point."""
     if isinstance(instant, int):
         return instant
-    delta = instant - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000 + delta.microseconds // 1_000
+    return (instant - _EPOCH) // _MILLISECOND
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def receipt_json(receipt: Receipt) -> bytes:

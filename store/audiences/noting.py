@@ -131,6 +131,7 @@ class _Members:
         self._listing = listing
         self._told = told
         self._standing = dict(self._stood())
+        self._before = {place: (stood.at, stood.seq) for place, stood in self._standing.items()}
         self._new: list[tuple[Any, ...]] = []
         self._moved: Counter[tuple[str, int, bool]] = Counter()  # who entered or left an audience in a half-hour
 
@@ -138,12 +139,13 @@ class _Members:
         for event, who, said in self._told:
             self._put((said.audience, who), event.occurred_at, event.seq, said.member)
         self._write_marks()
-        rows = [
-            (*self._listing, audience, who.id, who.kind, int(s.member), s.at, s.seq, s.told_seq)
-            for (audience, who) in sorted({(said.audience, who) for _, who, said in self._told})
-            for s in [self._standing[audience, who]]
-        ]
+        told = {place: self._standing[place] for place in sorted({(said.audience, who) for _, who, said in self._told})}
+        rows = [(*self._where(place), int(s.member), s.at, s.seq, s.told_seq) for place, s in told.items()]
         self._connection.executemany(_KEEP_MEMBER, rows)
+        moved = [place for place, s in told.items() if self._before.get(place) != (s.at, s.seq)]
+        past = [(0, *self._where(place), *self._before[place]) for place in moved if place in self._before]
+        newest = [(1, *self._where(place), told[place].at, told[place].seq) for place in moved]
+        self._connection.executemany(_SET_NEWEST, past + newest)
         self._connection.executemany(_MOVE, list(_moves(self._listing, self._moved)))
 
     def _stood(self) -> Iterator[tuple[Place, Standing]]:
@@ -166,25 +168,25 @@ class _Members:
         self._standing[place] = Standing(at, seq, member, max(seq, stood.told_seq if stood else 0))
 
     def _put_before(self, place: Place, at: int, seq: int, member: bool) -> None:
-        """A late one: what came before and after it says what it changed, and what the next one changes now."""
+        """A late one: the next one says how it was before, whatever of that is forgotten, and changes something else
+        now."""
         self._write_marks()
-        where = (*self._listing, place[0], place[1].id, place[1].kind)
-        earlier = self._connection.execute(_EARLIER, (*where, at, seq)).fetchone()
-        self._mark(place, Mark(at, seq, member, member != (earlier is not None and bool(earlier[0]))))
-        later = self._connection.execute(_LATER, (*where, at, seq)).fetchone()
-        if later is not None:
-            following = Mark(later[0], later[1], bool(later[2]), bool(later[3]))
-            changes = following.member != member
-            if changes != following.changed:
-                self._count(place[0], following, 1 if changes else -1)
-                self._connection.execute(_CHANGE, (int(changes), *where, following.at, following.seq))
+        later = self._connection.execute(_LATER, (*self._where(place), at, seq)).fetchone()
+        following = Mark(later[0], later[1], bool(later[2]), bool(later[3]))
+        self._mark(place, Mark(at, seq, member, member != (following.member != following.changed)))
+        changes = following.member != member
+        if changes != following.changed:
+            self._count(place[0], following, 1 if changes else -1)
+            self._connection.execute(_CHANGE, (int(changes), *self._where(place), following.at, following.seq))
+
+    def _where(self, place: Place) -> tuple[str, ...]:
+        audience, who = place
+        return (*self._listing, audience, who.id, who.kind)
 
     def _mark(self, place: Place, mark: Mark) -> None:
-        audience, who = place
-        told = int(mark.member), int(mark.changed)
-        self._new.append((*self._listing, audience, who.id, who.kind, mark.at, mark.seq, *told))
+        self._new.append((*self._where(place), mark.at, mark.seq, int(mark.member), int(mark.changed)))
         if mark.changed:
-            self._count(audience, mark, 1)
+            self._count(place[0], mark, 1)
 
     def _count(self, audience: str, mark: Mark, n: int) -> None:
         self._moved[audience, mark.at // SLOT_MS, mark.member] += n
@@ -243,13 +245,6 @@ _KEEP_MARK = """/* audiences.keep_mark */
     values (?, ?, ?, ?, ?, ?, ?, ?, ?)
     on conflict do nothing"""
 
-_EARLIER = """/* audiences.earlier */
-    select member
-    from audience_marks
-    where app_key = ? and partner_key = ? and audience = ? and id = ? and kind = ? and (at, seq) < (?, ?)
-    order by at desc, seq desc
-    limit 1"""
-
 _LATER = """/* audiences.later */
     select at, seq, member, changed
     from audience_marks
@@ -260,6 +255,11 @@ _LATER = """/* audiences.later */
 _CHANGE = """/* audiences.change */
     update audience_marks
     set changed = ?
+    where app_key = ? and partner_key = ? and audience = ? and id = ? and kind = ? and at = ? and seq = ?"""
+
+_SET_NEWEST = """/* audiences.set_newest */
+    update audience_marks
+    set newest = ?
     where app_key = ? and partner_key = ? and audience = ? and id = ? and kind = ? and at = ? and seq = ?"""
 
 _MOVE = """/* audiences.move */

@@ -1,7 +1,8 @@
 """What is forgotten of subjects: links with the events that told of them, and a whole subject when somebody asks.
 
 A link is forgotten when the day on which an event last named it is removed from the log. Who is in an audience stays as
-long as that is so, because nothing says it again; who left is forgotten with the events that said so.
+long as that is so, because nothing says it again, with the newest that was said of it; who left is forgotten with the
+events that said so, and so is all else that was said.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ HOURS_A_DAY = 24
 
 
 def forget(connection: Connection, limit: int, /) -> int:
-    """Forget at most so many links, and who left an audience, of events that are no more; how many were."""
+    """Forget at most so many links, who left an audience, and what was said of members, of events that are no more; how
+    many were."""
     n = 0
     for app_key, hour, seq in connection.execute(_REMOVED).fetchall():
         n += _forget_links(connection, app_key, hour // HOURS_A_DAY, limit - n)
         n += _forget_members(connection, app_key, seq, limit - n)
+        n += _forget_marks(connection, app_key, seq, limit - n)
         if n >= limit:
             break
     return n
@@ -54,6 +57,12 @@ def _forget_members(connection: Connection, app_key: str, seq: int, limit: int) 
     rows = connection.execute(_LEFT, (app_key, seq, limit)).fetchall()
     for sql in (_FORGET_MARKS, _FORGET_MEMBER):
         connection.executemany(sql, [(app_key, *row) for row in rows])
+    return len(rows)
+
+
+def _forget_marks(connection: Connection, app_key: str, seq: int, limit: int) -> int:
+    rows = connection.execute(_PAST_MARKS, (app_key, seq, limit)).fetchall()
+    connection.executemany(_FORGET_MARK, [(app_key, *row) for row in rows])
     return len(rows)
 
 
@@ -101,6 +110,17 @@ _LEFT = """/* subjects.left */
 _FORGET_MARKS = """/* subjects.forget_marks */
     delete from audience_marks
     where app_key = ? and partner_key = ? and audience = ? and id = ? and kind = ?"""
+
+_PAST_MARKS = """/* subjects.past_marks */
+    select partner_key, audience, id, kind, at, seq
+    from audience_marks
+    where app_key = ? and seq <= ? and newest = 0
+    order by seq
+    limit ?"""
+
+_FORGET_MARK = """/* subjects.forget_mark */
+    delete from audience_marks
+    where app_key = ? and partner_key = ? and audience = ? and id = ? and kind = ? and at = ? and seq = ?"""
 
 _FORGET_MEMBER = """/* subjects.forget_member */
     delete from audience_members
