@@ -89,13 +89,9 @@ class Intake:
         rejections += [Rejection(item.app_key, door, received_at, QUARANTINED, item.reason, None) for item in held]
         entry = Entry(door, received_at, rows, visitors, rejections, held, list(leaving))
         stored = await self.writer.append(entry, size)
-        if not turned and not stored.unstorable:
-            return Receipt(len(rows) - len(stored.duplicates), len(stored.duplicates), [], len(held))
-        rejected = [(index, item.refused.reason, item.refused.detail) for index, item in turned]
         places = [index for index, item in enumerate(judged) if isinstance(item, Arrival)]
-        rejected += [(places[at], "unstorable", "the event log cannot hold it") for at in stored.unstorable]
-        fresh = len(rows) - len(stored.duplicates) - len(stored.unstorable)
-        return Receipt(fresh, len(stored.duplicates), sorted(rejected), len(held))
+        rejected = [(index, item.refused.reason, item.refused.detail) for index, item in turned]
+        return receipt_of(stored, places, rejected, len(held))
 
     async def keep_refused(self, door: str, received_at: int, item: Turned) -> None:
         """Keep a request that was refused as a whole; its answer does not depend on a store that is unwell."""
@@ -113,6 +109,15 @@ class Intake:
         body = item.body[:MAX_KEPT_BODY] if kept else None
         detail = _SENT.sub("", item.refused.detail)[:500]
         return Rejection(item.app_key, door, received_at, item.refused.reason, detail, body)
+
+
+def receipt_of(
+    stored: Stored, places: Sequence[int], rejected: Sequence[tuple[int, str, str]] = (), parked: int = 0
+) -> Receipt:
+    """What became of a request whose arrivals stood at these places."""
+    unstorable = [(places[at], "unstorable", "the event log cannot hold it") for at in stored.unstorable]
+    fresh = len(places) - len(stored.duplicates) - len(stored.unstorable)
+    return Receipt(fresh, len(stored.duplicates), sorted([*rejected, *unstorable]), parked)
 
 
 # A detail may repeat to its sender the value that was wrong; what of a message is kept is for its door alone to say.

@@ -12,6 +12,7 @@ from store.database import Connection, Database
 from store.entry import Held
 
 _COLUMNS = ", ".join(Held._fields)
+_BEGINNING = _COLUMNS.replace("body", "substr(body, 1, ?)")
 
 
 class Amount(NamedTuple):
@@ -21,16 +22,16 @@ class Amount(NamedTuple):
     bytes: int
 
 
-async def held(db: Database, app_key: str, limit: int) -> list[Held]:
-    """The newest of an app, newest first."""
+async def held(db: Database, app_key: str, limit: int, most_bytes: int) -> list[Held]:
+    """The newest of an app, newest first; of each body so many bytes at most, since it can be large."""
     rows = await db.all(
         f"""/* quarantine.held */
-        select {_COLUMNS}
+        select {_BEGINNING}
         from quarantine
         where app_key = ?
         order by received_at desc, quarantine_id
         limit ?""",  # noqa: S608 - our own column names
-        (app_key, limit),
+        (most_bytes, app_key, limit),
     )
     return [Held(*row) for row in rows]
 

@@ -16,6 +16,7 @@ from waiting import until
 from collector import directory
 from collector.doors import authentication as proof
 from collector.doors.authentication import Pair
+from collector.portal.authentication import MOST_SHOWN
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
 
@@ -94,6 +95,18 @@ def test_an_editor_reads_releases_and_drops_what_waits(house: House, browser: Br
     assert house.audit()[3] == f"{left} requests: {left} stored"
     assert "Nothing waits" in browser.get(PAGE).text
     house.cast.balance()
+
+
+def test_of_a_large_one_its_beginning_is_shown(house: House, browser: Browser) -> None:
+    browser.enter("owner")
+    make(browser)
+    browser.post(PAGE, {"mode": "quarantine"})
+    until(lambda: send(browser) == 200 and "<code>/track/json</code>" in browser.get(PAGE).text)
+    small = len(browser.get(PAGE).text)
+    assert send(browser, name="é" * MOST_SHOWN) == 200
+    page = browser.get(PAGE).text
+    assert "ééé…</pre>" in page
+    assert MOST_SHOWN / 3 < len(page) - small < MOST_SHOWN
 
 
 def test_nobody_else_sees_it_and_a_viewer_changes_nothing(house: House, browser: Browser) -> None:

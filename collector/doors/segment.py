@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import time
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
@@ -33,7 +34,7 @@ from collector.doors.segment_request import (
     stored_size,
 )
 from collector.doors.unzip import encoded, unzipped
-from collector.ingest import Arrival, Intake, Parked, Receipt, Turned
+from collector.ingest import Arrival, Intake, Parked, Receipt, Turned, receipt_of
 from collector.writer import Stored
 from store.entry import Held
 from store.errors import Refused, Unavailable
@@ -73,7 +74,6 @@ def _whole(status: bytes, body: bytes) -> Answer:
 
 _STORED = _whole(b"200 OK", SUCCESS)
 _UNAVAILABLE = _whole(b"503 Service Unavailable\r\nretry-after: 3", UNAVAILABLE)
-_UNSTORABLE = _whole(b"400 Bad Request", refusal(Refused("unstorable", "the event log cannot hold all of it")))
 
 
 class SegmentDoor:
@@ -131,13 +131,17 @@ class SegmentDoor:
             stored = self._intake.take(DOOR, received_at, arrivals, stored_size(judged, body))
         except (Refused, Unavailable):
             return None
-        return Quick(stored, ANY_PAGE, self._quick_answer)
+        return Quick(stored, ANY_PAGE, partial(self._quick_answer, len(arrivals)))
 
-    def _quick_answer(self, stored: asyncio.Future[Stored]) -> Answer:
+    def _quick_answer(self, messages: int, stored: asyncio.Future[Stored]) -> Answer:
         if has_failed(stored):
             self._intake.writer.shed(DOOR, time.time_ns() // 1_000_000)
             return _UNAVAILABLE
-        return _UNSTORABLE if stored.result().unstorable else _STORED
+        done = stored.result()
+        if not done.unstorable:
+            return _STORED
+        status, body = answer(receipt_of(done, range(messages)))
+        return _whole(b"200 OK" if status == 200 else b"400 Bad Request", body)
 
     async def _take(self, path: str, named: Headers, receive: Receive, received_at: int) -> Receipt:
         """Store what a request carries. Raises Refused when it is refused as a whole."""

@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from collector.ingest import QUARANTINED
 from collector.portal.apps import own_app
-from collector.portal.event import json_text
 from collector.portal.frame import (
     EDITORS,
     OWNERS,
@@ -36,7 +35,7 @@ from store.registry import App
 
 DAYS = 7
 SHOWN = 50  # of what waits
-MOST_SHOWN_CHARACTERS = 20_000  # of one of them
+MOST_SHOWN = 20_000  # bytes of one of them
 REASONS = {
     "no_proof": "no proof came with it",
     "unknown_api_key": "its API key is none of yours",
@@ -64,7 +63,7 @@ async def _page(portal: Portal, request: Request, app: App, error: str = "") -> 
     since = portal.now() // HOUR_MS - DAYS * 24
     async with stores(portal, request, with_ledger=False) as opened:
         rejected = await quarantine.rejected(opened.log, app.app_key, since)
-        held = await quarantine.held(opened.log, app.app_key, SHOWN)
+        held = await quarantine.held(opened.log, app.app_key, SHOWN, MOST_SHOWN)
         amount = await quarantine.amount(opened.log, app.app_key)
         installed_at = await feed.first_install(opened.log, app)
     values = {
@@ -85,7 +84,10 @@ async def _page(portal: Portal, request: Request, app: App, error: str = "") -> 
 
 
 def _payload(held: Held) -> str:
-    return json_text(msgspec.json.decode(held.body))[:MOST_SHOWN_CHARACTERS]
+    """What it holds, made easy to read where all of it is there."""
+    if held.size <= MOST_SHOWN:
+        return msgspec.json.format(held.body, indent=2).decode()
+    return held.body.decode(errors="ignore") + "…"
 
 
 async def set_mode(portal: Portal, request: Request) -> Response:
