@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +26,7 @@ from collector.doors.apps import Apps
 from collector.doors.authentication import Gate
 from collector.doors.backend import BackendDoor
 from collector.doors.body import Headers
-from collector.doors.browser import BrowserDoor
+from collector.doors.browser import MAX_BODY, BrowserDoor
 from collector.doors.calls import DOOR as KOCHAVA
 from collector.doors.event_names import EventNames
 from collector.doors.events import Events
@@ -91,7 +92,7 @@ class Collector:
         starlette.router.redirect_slashes = False  # it would redirect to whatever host the request names
         self._router: ASGIApp = starlette
         self._direct: dict[str, ASGIApp] = {}  # doors by path
-        self.quick_paths = frozenset({settings.ingest_path.encode(), *(path.encode() for path in QUICK_PATHS)})
+        self.quick_paths = QUICK_PATHS | {settings.ingest_path.encode(): MAX_BODY}
 
     def quick(self, path: bytes, headers: Headers, body: bytes) -> Quick | None:
         """The quick lane into the doors that have one: see collector/quick_lane.py."""
@@ -122,6 +123,7 @@ class Collector:
             app.router.routes[:] = self._routes(parts, segment, kochava)
             gc.freeze()  # what lives as long as the process need not be looked at again
             gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles
+            sys.setswitchinterval(0.000_2)  # a commit's thread goes on soon while requests are judged
             yield
 
     async def _begin(self, stack: AsyncExitStack) -> Parts:

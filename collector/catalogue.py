@@ -48,7 +48,8 @@ class Catalogue:
     def admit(self, app_key: str, name: str) -> None:
         """See whether an event of this name may come in, and know the name from then on. Raises Refused."""
         name = cut(name)
-        if event_rules.now_for(self._rules.get(app_key, {}), name).refused:
+        rules = self._rules.get(app_key)
+        if rules and event_rules.now_for(rules, name).refused:
             raise Refused("disabled_event", "this event is disabled on the app's page Events - at `$.event`")
         known = self._names.setdefault(app_key, set())
         if name in known:

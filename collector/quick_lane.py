@@ -10,11 +10,10 @@ minor version; docs/decisions/0004 has the figures.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from collector.doors.body import Headers
-from collector.doors.browser import MAX_BODY
 from collector.doors.quick import Quick
 from collector.guard import GuardedProtocol
 from collector.writer import Stored
@@ -23,7 +22,7 @@ from collector.writer import Stored
 class QuickDoor(Protocol):
     """What the lane needs of the application behind it."""
 
-    quick_paths: Container[bytes]
+    quick_paths: Mapping[bytes, int]  # with the most bytes of a body
 
     def quick(self, path: bytes, headers: Headers, body: bytes) -> Quick | None:
         """Hand a request to the writer; None: it needs the ordinary way."""
@@ -71,8 +70,8 @@ class QuickLane(GuardedProtocol):
         self._overhead = 0
         self._held.append(body)
         self._held_bytes += len(body)
-        if len(self._held) > 64 or self._held_bytes > MAX_BODY:  # the ordinary way counts, and refuses in time
-            self._go_ordinary()
+        if len(self._held) > 64 or self._held_bytes > self._door.quick_paths[self.url]:
+            self._go_ordinary()  # which counts, and refuses in time
 
     def on_message_complete(self) -> None:
         if self._held is None:

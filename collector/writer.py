@@ -28,6 +28,7 @@ ROWS_PER_COMMIT = 2_000
 BUSY_ENTRIES = 8
 QUIET_SECONDS = 0.0005
 GATHER_SECONDS = 0.01
+GATHER_ROWS = 200
 PROBE_SECONDS = 1.0
 DISK_FLOOR_BYTES = 16 * 1024 * 1024
 DISK_FLOOR_SHARE = 0.02
@@ -145,12 +146,12 @@ class Writer:
         """Let a commit fill up: for a turn of the event loop when little comes in, until it is quiet when much does.
 
         A commit that runs while requests are read fights them for the interpreter, so under load one that waits for
-        the rest is sooner done.
+        the rest is sooner done; but one of many rows leaves the interpreter alone for most of its time.
         """
         await asyncio.sleep(0)
         now, seen = self._loop.time(), 0
         quiet_at, latest = now, now + GATHER_SECONDS
-        while self._busy and now < latest and self._rows < ROWS_PER_COMMIT:
+        while self._busy and now < latest and self._rows < GATHER_ROWS:
             if self._rows > seen:
                 seen, quiet_at = self._rows, now + QUIET_SECONDS
             elif now > quiet_at:

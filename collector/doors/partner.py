@@ -75,7 +75,7 @@ def arrival(app: App, told: Told, received_at: int, means: Means) -> Arrival:
         properties=told.properties or None,
         context=told.context or None,
         flags=_flags(told) or None,
-        network=_network(app, told, means),
+        network=_network(app, told, means) if told.seen_from else None,
     )
     encoded = encode_details(details)
     if len(encoded) > MAX_MESSAGE_BYTES:

@@ -64,7 +64,7 @@ PREFLIGHT: Headers = [
     (b"access-control-allow-headers", b"authorization, content-type, x-retry-count"),
     (b"access-control-max-age", b"86400"),
 ]
-QUICK_PATHS = [path for path, call in PATHS.items() if call != OWN_NUMBERS]
+QUICK_PATHS = {path.encode(): MAX_BODY for path, call in PATHS.items() if call != OWN_NUMBERS}
 
 
 def _whole(status: bytes, body: bytes) -> Answer:

@@ -205,6 +205,8 @@ def _is_clean(part: Any, where: str, depth: int) -> bool:
     clean = True
     for value in part:
         kind = type(value)
+        if kind is str or kind is int:
+            continue  # as most are
         if (kind is dict or kind is list) and not _is_clean(value, where, depth - 1):
             clean = False
     return clean

@@ -14,7 +14,7 @@ import msgspec
 
 from collector.doors.authentication import check_age
 from collector.doors.body import text_of
-from collector.doors.partner import Means, arrival
+from collector.doors.partner import Means, Told, arrival
 from collector.doors.segment_message import NETWORK_ADDRESSES, Facts, Message, moment, told
 from collector.doors.wire import decoded, mended
 from collector.ingest import Arrival, Receipt, Turned
@@ -171,21 +171,24 @@ def judge(
 ) -> list[Arrival | Turned]:
     """Each message as a row, or with why not. `kind` is the type that all of them have, '' when each says its own."""
     facts = Facts(door, received_at, kind, content.sent_at, content.context or {}, content.passed_on)
-    return [_judge_one(message, facts, app, means, proof, place) for place, message in enumerate(content.messages)]
+    stored_at = proof.stored_at or received_at
+    judged: list[Arrival | Turned] = []
+    for place, message in enumerate(content.messages):
+        try:
+            said = told(_read(message) if isinstance(message, msgspec.Raw) else message, facts)
+            if proof is not UNASKED:
+                said = _proved(said, proof, place)
+            judged.append(arrival(app, said, stored_at, means))
+        except Refused as refused:
+            judged.append(Turned(refused, app.app_key, redacted(message, app.ingest_key)))
+    return judged
 
 
-def _judge_one(
-    message: Message | msgspec.Raw, facts: Facts, app: App, means: Means, proof: Proof, place: int
-) -> Arrival | Turned:
-    try:
-        plain = _read(message) if isinstance(message, msgspec.Raw) else message
-        said = told(plain, facts)
-        check_age(said, proof.oldest)
-        if proof.act and said.message_id is None:
-            said = msgspec.structs.replace(said, message_id=f"{proof.act}:{place}")
-        return arrival(app, said, proof.stored_at or facts.received_at, means)
-    except Refused as refused:
-        return Turned(refused, app.app_key, redacted(message, app.ingest_key))
+def _proved(said: Told, proof: Proof, place: int) -> Told:
+    check_age(said, proof.oldest)
+    if proof.act and said.message_id is None:
+        return msgspec.structs.replace(said, message_id=f"{proof.act}:{place}")
+    return said
 
 
 def _read(raw: msgspec.Raw) -> Message:

@@ -157,9 +157,10 @@ def _summed(
     new: dict[Listing, list[tuple[str, str]]] = defaultdict(list)
     for event in events:
         listing = event.app_key, event.partner_key
+        there, fresh = known[listing], new[listing]
         number = numbers.get((event.partner_key, event.anonymous_id)) if _is_shown(event) else None
-        apart = [(facet, _kept_apart(known[listing], facet, value, new[listing])) for facet, value in facets(event)]
-        counted = [(facet, value, event.occurred_at) for facet, value in dict.fromkeys(apart)]  # the rest once, too
+        apart = dict.fromkeys([(facet, _kept_apart(there, facet, value, fresh)) for facet, value in facets(event)])
+        counted = [(facet, value, event.occurred_at) for facet, value in apart]  # the rest once, too
         if number is not None and _is_step(event):
             said = next((value for facet, value, _ in counted if facet in (TAB, CTA)), label(event.told))
             step = step_of(event.name, said)
@@ -167,7 +168,7 @@ def _summed(
                 journeys.get((*listing, number)), event.name, step, event.occurred_at
             )
             for facet, value, at in marks:
-                counted.append((facet, _kept_apart(known[listing], facet, value, new[listing]), at))
+                counted.append((facet, _kept_apart(there, facet, value, fresh), at))
         for facet, value, at in counted:
             values = sums[*listing, facet, at // SLOT_MS]
             added = values.get(value)

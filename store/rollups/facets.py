@@ -6,6 +6,7 @@ of one facet are kept apart and no more (store/rollups/counting.py); what only t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -105,6 +106,7 @@ def label(told: Told) -> str:
     return cut(" ".join((told.label or told.target or "").split()))
 
 
+@lru_cache(maxsize=4096)
 def host(referrer: str | None) -> str:
     """Where a visitor came from; '' when nobody says."""
     try:
