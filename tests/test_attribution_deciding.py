@@ -7,9 +7,11 @@ from attribution_cast import DAY, HOUR, NOON, install, touch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attribution.deciding import decide, standings
+from attribution.deciding import decide, level_of, standings
 from attribution.decision import Decision, decode, encode
+from attribution.evidence import identity
 from attribution.rules import Rules, Windows
+from collector.doors.calls import DEVICE_IDS
 
 RULES = Rules()
 GUESSED = Rules(by_network=True)
@@ -63,6 +65,13 @@ ALL = ("anonymous:a", "account:u", "idfa:d", "network:n")
 def test_who_wins_and_why_the_others_lose(touches: list[Any], winner: str, losers: dict[str, str]) -> None:
     decision = decide(install(*ALL), touches, RULES)
     assert (won(decision), lost(decision)) == (winner, losers)
+
+
+@pytest.mark.parametrize("form", ["", "_md5", "_sha1", "_sha256"])
+def test_every_id_of_a_device_is_one_and_so_is_its_hash(form: str) -> None:
+    for kind in DEVICE_IDS:
+        assert level_of(identity(kind + form, "x")) == "device", kind
+    assert level_of(identity("link idfa", "x")) == "account"
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,9 @@ def test_the_back_ends_message_is_described_as_it_is_decoded() -> None:
         backend.BackendMessage, userId={"anyOf": [HEX, NULL]}, partnerAnonymousId={"anyOf": [partner_id, NULL]}
     )
     assert bare(SCHEMAS["BackendMessage"]) == expected
-    assert shape(ids._PARTNER_ANONYMOUS_ID) == r"^[\x20-\x7e]{1,200}$"  # empty counts as absent
+    taken = {chr(code) for code in range(0x300) if ids.is_partner_anonymous_id(chr(code))}
+    assert taken == {chr(code) for code in range(ord(" "), ord("~") + 1)}
+    assert [ids.is_partner_anonymous_id("x" * length) for length in (0, 200, 201)] == [False, True, False]  # '': absent
 
 
 def test_the_limits_in_its_texts_are_the_codes() -> None:
@@ -186,7 +188,7 @@ def test_segments_messages_are_described_as_they_are_decoded() -> None:
     assert set(batch) == set(segment_request.Batch.__struct_encode_fields__)
     assert message["type"]["enum"] == [*segment_message.TYPES, None]
     assert message["messageId"]["maxLength"] == segment_message.MOST_MESSAGE_ID_CHARACTERS
-    assert {message[name]["maxLength"] for name in ("userId", "anonymousId")} == {partner.MOST_ID_CHARACTERS}
+    assert {message[name]["maxLength"] for name in ("userId", "anonymousId")} == {partner.MOST_CHARACTERS}
     assert batch["batch"]["maxItems"] == segment_request.MAX_MESSAGES
     assert f"at most {segment_request.MAX_SHARED_CONTEXT} bytes" in batch["context"]["description"]
     assert set(DOCUMENT["components"]["parameters"]["Call"]["schema"]["enum"]) == {*segment.CALLS, segment.OWN_NUMBERS}

@@ -97,8 +97,12 @@ def test_a_second_run_at_the_same_time_is_told_that_one_is_under_way(installatio
     assert len(installation.sent) == 1
 
 
-def test_a_long_backlog_does_not_keep_the_others_waiting(installation: Installation) -> None:
-    """One lane would be enough to show it: with sixteen, nobody waits for more than one batch of anybody's."""
+@pytest.mark.only("sqlite", "the lanes' order: on a server an app that waits for its lease waits for no lane")
+def test_a_long_backlog_does_not_keep_the_others_waiting(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one lane: nobody waits for more than one batch of anybody's."""
+    monkeypatch.setattr("exporter.shipping.LANES", 1)
     apps = installation.add_apps(20)
     installation.views(3_000, details=Details(url="https://market.example/"))
     for app in apps:
@@ -106,7 +110,7 @@ def test_a_long_backlog_does_not_keep_the_others_waiting(installation: Installat
     installation.export()
     keys = [key for _, key, _ in installation.sent]
     last_of_the_others = max(at for at, key in enumerate(keys) if key != KEYS[OWNER])
-    assert keys[: last_of_the_others + 1].count(KEYS[OWNER]) <= 3
+    assert keys[: last_of_the_others + 1].count(KEYS[OWNER]) <= 1
     assert keys.count(KEYS[OWNER]) == 6
 
 

@@ -15,8 +15,8 @@ from collector.directory import Directory
 from collector.ingest import Arrival
 from collector.network import mark
 from store.errors import Refused
-from store.event_rules import RESERVED
 from store.event import PARTNER, Details, encode_details
+from store.event_rules import RESERVED
 from store.ids import is_partner_anonymous_id, message_id, uuid7
 from store.registry import App
 from store.secrets import Vault

@@ -332,7 +332,7 @@ def _occurred_at(message: Message, facts: Facts) -> int:
     corrected = stated if sent_at is None else stated + received_at - sent_at
     for occurred in (corrected, stated):
         if YEAR_2000_MS <= occurred <= received_at + DAY_MS:
-            return occurred if occurred < received_at else received_at
+            return min(occurred, received_at)
     raise Refused("invalid", "the time is not between the year 2000 and tomorrow - at `$.timestamp`")
 
 

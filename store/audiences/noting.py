@@ -131,21 +131,21 @@ class _Members:
         self._listing = listing
         self._told = told
         self._standing = dict(self._stood())
-        self._before = {place: (stood.at, stood.seq) for place, stood in self._standing.items()}
         self._new: list[tuple[Any, ...]] = []
+        self._past: list[tuple[Any, ...]] = []  # where marks are that are no longer the newest
         self._moved: Counter[tuple[str, int, bool]] = Counter()  # who entered or left an audience in a half-hour
 
     def keep(self) -> None:
         for event, who, said in self._told:
             self._put((said.audience, who), event.occurred_at, event.seq, said.member)
         self._write_marks()
-        told = {place: self._standing[place] for place in sorted({(said.audience, who) for _, who, said in self._told})}
-        rows = [(*self._where(place), int(s.member), s.at, s.seq, s.told_seq) for place, s in told.items()]
+        rows = [
+            (*self._where(place), int(s.member), s.at, s.seq, s.told_seq)
+            for place in sorted({(said.audience, who) for _, who, said in self._told})
+            for s in [self._standing[place]]
+        ]
         self._connection.executemany(_KEEP_MEMBER, rows)
-        moved = [place for place, s in told.items() if self._before.get(place) != (s.at, s.seq)]
-        past = [(0, *self._where(place), *self._before[place]) for place in moved if place in self._before]
-        newest = [(1, *self._where(place), told[place].at, told[place].seq) for place in moved]
-        self._connection.executemany(_SET_NEWEST, past + newest)
+        self._connection.executemany(_SET_PAST, self._past)
         self._connection.executemany(_MOVE, list(_moves(self._listing, self._moved)))
 
     def _stood(self) -> Iterator[tuple[Place, Standing]]:
@@ -161,8 +161,11 @@ class _Members:
         stood = self._standing.get(place)
         if stood is not None and (at, seq) < (stood.at, stood.seq):
             self._put_before(place, at, seq, member)
+            self._past.append((*self._where(place), at, seq))
             stood.told_seq = max(stood.told_seq, seq)
             return
+        if stood is not None:
+            self._past.append((*self._where(place), stood.at, stood.seq))
         changed = member != (stood is not None and stood.member)
         self._mark(place, Mark(at, seq, member, changed))
         self._standing[place] = Standing(at, seq, member, max(seq, stood.told_seq if stood else 0))
@@ -257,9 +260,9 @@ _CHANGE = """/* audiences.change */
     set changed = ?
     where app_key = ? and partner_key = ? and audience = ? and id = ? and kind = ? and at = ? and seq = ?"""
 
-_SET_NEWEST = """/* audiences.set_newest */
+_SET_PAST = """/* audiences.set_past */
     update audience_marks
-    set newest = ?
+    set past = 1
     where app_key = ? and partner_key = ? and audience = ? and id = ? and kind = ? and at = ? and seq = ?"""
 
 _MOVE = """/* audiences.move */

@@ -114,7 +114,7 @@ _FORGET_MARKS = """/* subjects.forget_marks */
 _PAST_MARKS = """/* subjects.past_marks */
     select partner_key, audience, id, kind, at, seq
     from audience_marks
-    where app_key = ? and seq <= ? and newest = 0
+    where app_key = ? and seq <= ? and past = 1
     order by seq
     limit ?"""
 

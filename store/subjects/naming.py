@@ -17,10 +17,11 @@ ACCOUNT = "account"  # the user id of the listing's events: a hashed account id 
 USER = "user"  # a user id of the partner's own
 PARTNER_MADE = "partner"  # an anonymous id of the partner's own
 PREVIOUS = "previous_id"  # what an alias call renames
-DEVICES = (
-    *("idfa", "idfv", "adid", "android_id", "oaid", "advertising_id"),
+_DEVICES = (
+    *("idfa", "idfv", "adid", "android_id", "oaid", "advertising_id", "amazon_adid", "openudid", "udid", "imei", "mac"),
     *("device", "device_id", "kochava_device_id"),
 )
+DEVICES = frozenset(kind + form for kind in _DEVICES for form in ("", "_md5", "_sha1", "_sha256"))  # plain, and hashed
 USERS = (ACCOUNT, USER)  # kinds of which a subject has one
 OURS = frozenset({ANONYMOUS, ACCOUNT, USER, PARTNER_MADE})
 MOST_NAMED = 12  # ids of one event
