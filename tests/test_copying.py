@@ -513,14 +513,14 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, statement: int) -> Iterator[Count
 def test_killed_before_any_statement_it_goes_on_and_ends_the_same(
     full: Installation, cluster: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each run dies three statements later than the one before, until one ends."""
+    """Each run dies seven statements later than the one before, until one ends."""
     monkeypatch.setattr(copying, "BLOCK_ROWS", 2)
     server = Server(cluster.database())
     try:
         run(migrate_all(server))
         done, at = None, 0
         while done is None:
-            at += 3
+            at += 7
             with killed_at(monkeypatch, at), suppress(Killed, StoreUnavailable):
                 done = copied(full, server)
             full_or_nothing = {

@@ -236,14 +236,23 @@ def test_what_is_not_for_somebody_is_not_there_and_changes_nothing(house: House,
             assert "nothing at this address" in answer.text
 
 
-@pytest.mark.parametrize("page", for_somebody, ids=name)
-def test_nobody_is_sent_to_sign_in_and_changes_nothing(house: House, browser: Browser, page: Page) -> None:
+def test_nobody_is_sent_to_sign_in_and_changes_nothing(house: House, browser: Browser) -> None:
     of = things(house, "owner")
     before = house.state()
-    answer = ask(browser, page, of)
-    assert answer.status_code == 303
-    assert answer.headers["location"].partition("?")[0] == "/sign-in"
-    assert house.state() == before
+    for page in for_somebody:
+        answer = ask(browser, page, of)
+        assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/sign-in"), name(page)
+        assert house.state() == before, name(page)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_somebody_may_look_at_answers_them(house: House, browser: Browser, role: str) -> None:
+    there = {whose: things(house, whose) for whose in ("stranger", "owner")}
+    browser.enter(role)
+    for page in for_somebody:
+        if page.method == "GET" and role in (page.access or ()):
+            for whose in asked_of(page, role):
+                assert ask(browser, page, there[whose]).status_code == ASKS[key(page)].status, name(page)
 
 
 @pytest.mark.parametrize(
@@ -252,13 +261,18 @@ def test_nobody_is_sent_to_sign_in_and_changes_nothing(house: House, browser: Br
         pytest.param(page, role, id=f"{name(page)} {role}")
         for page in for_somebody
         for role in ROLES
-        if role in (page.access or ())
+        if page.method != "GET" and role in (page.access or ())
     ],
 )
-def test_what_is_for_somebody_answers_them(house: House, browser: Browser, page: Page, role: str) -> None:
+def test_what_somebody_may_do_answers_them(house: House, browser: Browser, page: Page, role: str) -> None:
     browser.enter(role)
-    for whose in ("stranger", "owner") if role == "operator" and ASKS[key(page)].path is person else ("owner",):
+    for whose in asked_of(page, role):
         assert ask(browser, page, things(house, whose)).status_code == ASKS[key(page)].status
+
+
+def asked_of(page: Page, role: str) -> tuple[str, ...]:
+    """Whose things somebody may ask for."""
+    return ("stranger", "owner") if role == "operator" and ASKS[key(page)].path is person else ("owner",)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.proved], ids=name)
