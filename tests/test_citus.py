@@ -120,7 +120,9 @@ def test_a_later_table_is_distributed_by_a_plain_migration(where: Server) -> Non
 
 # Of some values PostgreSQL learns the type only as they are sent: arrays, and a choice of two numbers.
 UNTYPED = {text.name for text in texts() if "unnest($" in text.sql} | {"removal.visitors"}
-SAMPLES = [text for text in texts() if text.name not in UNTYPED]
+UNFINISHED = {"accounts.parked", "people.add"}  # the rest is put to them where they are run
+OF_FILES = {"log.run", "quarantine.remove_old"}  # SQLite's alone
+SAMPLES = [text for text in texts() if text.name not in UNTYPED | UNFINISHED | OF_FILES]
 
 
 def test_every_statement_of_the_store_is_taken(where: Server) -> None:
