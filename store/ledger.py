@@ -1,4 +1,4 @@
-"""The ledger: cursors with their leases, batch rows, parked events, and the tallies of fates.
+"""The ledger: cursors with their leases, batch rows and parked events; the sums of fates are in store/tallies.py.
 
 What must be true together is written together: a batch row is closed, its fates are counted and the cursor moves in
 one transaction. A crash in between sends the same events again under the same ids.
@@ -12,7 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from store import tallies
 from store.database import Connection, Database
+from store.tallies import Fate
 
 Outcome = Literal["accepted", "refused", "deferred", "ambiguous"]
 
@@ -37,14 +39,6 @@ class Cursor(msgspec.Struct, frozen=True):
     start_seq: int
     seq: int
     health: Health = Health()
-
-
-class Fate(NamedTuple):
-    """What is counted when a cursor passes an event; `hour` is the epoch hour in which it was received."""
-
-    hour: int
-    fate: Literal["accepted", "suppressed", "parked", "expired"]
-    reason: str = ""
 
 
 class Parked(NamedTuple):
@@ -294,12 +288,8 @@ def _move(connection: Connection, held: Cursor, owner: str, passage: Passage, no
     health = msgspec.structs.astuple(held.health)
     if connection.execute(_MOVE, (passage.seq, *health, *keys, passage.seq, owner)).rowcount != 1:
         raise LeaseLost(f"another run moved the cursor of {held.app_key}")
-    _count(connection, keys, passage.fates)
+    tallies.count(connection, keys, passage.fates)
     connection.executemany(_PARK, [(*keys, *item, now) for item in passage.parked])
-
-
-def _count(connection: Connection, keys: tuple[str, str], fates: Counter[Fate]) -> None:
-    connection.executemany(_TALLY, [(*keys, *fate, n) for fate, n in fates.items()])
 
 
 _MOVE = f"""/* ledger.move */
@@ -311,12 +301,6 @@ _FARE = f"""/* ledger.fare */
     update cursors
     set {", ".join(f"{name} = ?" for name in Health.__struct_fields__)}
     where app_key = ? and destination_id = ? and lease_owner = ?"""  # noqa: S608 - our own column names
-
-_TALLY = """/* ledger.tally */
-    insert into tallies (app_key, destination_id, hour, fate, reason, n)
-    values (?, ?, ?, ?, ?, ?)
-    on conflict (app_key, destination_id, hour, fate, reason) do update
-    set n = tallies.n + excluded.n"""
 
 _PARK = """/* ledger.park */
     insert into parked (app_key, destination_id, seq, message_id, reason, detail, hour, parked_at)
@@ -480,7 +464,7 @@ def _drop(connection: Connection, keys: tuple[str, str], seq: int) -> str:
     fate = _unpark(connection, keys, seq)
     if fate is None:
         return "not parked"
-    _count(connection, keys, Counter({Fate(fate.hour, "suppressed", "dropped"): 1}))
+    tallies.count(connection, keys, Counter({Fate(fate.hour, "suppressed", "dropped"): 1}))
     return "dropped"
 
 
@@ -502,7 +486,7 @@ def _unpark(connection: Connection, keys: tuple[str, str], seq: int) -> Fate | N
     if row is None:
         return None
     fate = Fate(row[0], "parked", row[1])
-    _count(connection, keys, Counter({fate: -1}))
+    tallies.count(connection, keys, Counter({fate: -1}))
     return fate
 
 
@@ -528,7 +512,7 @@ def _close_released(
         if answer.outcome == "accepted":
             fate = _unpark(connection, keys, seq)
             if fate is not None:
-                _count(connection, keys, Counter({Fate(fate.hour, "accepted"): 1}))
+                tallies.count(connection, keys, Counter({Fate(fate.hour, "accepted"): 1}))
         elif answer.outcome == "refused":
             connection.execute(_HOLD, (answer.detail, *keys, seq))
 
@@ -546,46 +530,3 @@ _HOLD = """/* ledger.hold */
     update parked
     set released = 0, detail = ?
     where app_key = ? and destination_id = ? and seq = ?"""
-
-
-async def reasons(db: Database, app_key: str, destination_id: str) -> dict[tuple[str, str], int]:
-    """The sums of what a cursor has passed, by fate and reason."""
-    rows = await db.all(
-        """/* ledger.reasons */
-        select fate, reason, cast(sum(n) as bigint)
-        from tallies
-        where app_key = ? and destination_id = ?
-        group by fate, reason
-        having sum(n) <> 0""",
-        (app_key, destination_id),
-    )
-    return {(fate, reason): n for fate, reason, n in rows}
-
-
-async def fates_by_hour(db: Database, app_key: str, destination_id: str) -> dict[int, dict[str, int]]:
-    """The same by the hour in which the events were received, and by fate."""
-    rows = await db.all(
-        """/* ledger.fates_by_hour */
-        select hour, fate, cast(sum(n) as bigint)
-        from tallies
-        where app_key = ? and destination_id = ?
-        group by hour, fate""",
-        (app_key, destination_id),
-    )
-    found: dict[int, dict[str, int]] = {}
-    for hour, fate, n in rows:
-        found.setdefault(hour, {})[fate] = n
-    return found
-
-
-async def fates(db: Database, app_key: str, destination_id: str) -> dict[str, int]:
-    """The sums of what a cursor has passed, by fate."""
-    rows = await db.all(
-        """/* ledger.fates */
-        select fate, cast(sum(n) as bigint)
-        from tallies
-        where app_key = ? and destination_id = ?
-        group by fate""",
-        (app_key, destination_id),
-    )
-    return {"accepted": 0, "suppressed": 0, "parked": 0, "expired": 0} | dict(rows)
