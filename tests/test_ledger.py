@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from store import ledger, tallies
 from store.database import Database, Where, open_reader, open_writer
 from store.errors import Busy, Conflict, StoreUnavailable
-from store.ledger import Answer, Batch, Cursor, Health, LeaseLost, Parked, Passage
+from store.ledger import Answer, Batch, Cursor, Health, LeaseLost, Passage
+from store.parked import Parked
 from store.tallies import Fate
 
 APP, DESTINATION = "com.owner.charts", "6f1d2c3a-8b4e-5f60-9a7b-1c2d3e4f5061"

@@ -18,10 +18,11 @@ from engines import look
 from shipping_cast import OWNER, Details, Installation, an_event
 from test_log import NOW, entry, row
 
-from store import ledger, log, tallies
+from store import ledger, log, parked, tallies
 from store.database import Database, Server, Where, open_writer
 from store.entry import Entry, Rejection, Visitor
-from store.ledger import Cursor, Parked, Passage
+from store.ledger import Cursor, Passage
+from store.parked import Parked
 from store.postgres import database as postgres
 from store.postgres.connection import connect
 from store.sqlite import database as sqlite
@@ -113,7 +114,7 @@ def test_an_intent_is_carried_out_once_by_runs_that_find_it_at_once(where: Where
         await ledger.move(db, Cursor(OWNER, "course", 0, 0), "run", passage, NOW)
 
     in_ledger(where, park)
-    told = at_once(where, lambda worker, transaction: transaction(ledger._carry_out, asked, NOW))
+    told = at_once(where, lambda worker, transaction: transaction(parked._carry_out, asked, NOW))
     assert Counter(outcome for each in told for outcome in each) == {"dropped": 40}
     assert in_ledger(where, lambda db: tallies.fates(db, OWNER, "course")) == {
         "accepted": 0,
