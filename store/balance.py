@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from store import destinations, ledger, log, postback_ledger, postbacks, removal, tallies
+from store import destinations, ledger, log, postback_ledger, postback_pages, postbacks, removal, tallies
 from store.database import Database, Where
 from store.destinations import MAIN, Course
 from store.entry import HOUR_MS
@@ -213,7 +213,7 @@ async def _told(ledger_db: Database, target: postbacks.Target, health: postback_
     unseen = 0 if target.removed_at else await postback_ledger.unseen(ledger_db, *place, health.seen)
     sums: Counter[str] = Counter(pending=unseen)
     reasons: dict[str, dict[str, int]] = {"given_up": {}, "unasked": {}}
-    for (state, reason), n in (await postback_ledger.sums(ledger_db, target.keys)).items():
+    for (state, reason), n in (await postback_pages.sums(ledger_db, target.keys)).items():
         sums[state] += n
         if state in reasons:
             reasons[state][reason] = n
