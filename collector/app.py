@@ -14,6 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
@@ -52,6 +53,7 @@ from collector.quarantine import Judge as Release
 from collector.quarantine import Quarantine
 from collector.roller import Roller
 from collector.sweeper import Sweeper
+from collector.task import Task
 from collector.writer import Writer
 from store.database import Database, make_ready, open_reader, open_writer
 from store.secrets import Vault
@@ -59,6 +61,7 @@ from store.settings import Settings
 
 WITHOUT_ROLLUPS = os.environ.get("FOOTFALL_TEST") == "1" and "FOOTFALL_TEST_NO_ROLLUPS" in os.environ
 PATIENCE_SECONDS = 10.0  # for a server's answer: senders wait twice that for ours, or longer
+T = TypeVar("T", bound=Task)
 
 
 @dataclass(frozen=True)
@@ -135,28 +138,18 @@ class Collector:
         log_reader = await enter(await open_reader(where, "log", patience=PATIENCE_SECONDS))
         registry_reader = await enter(await open_reader(where, "registry", patience=PATIENCE_SECONDS))
         registry_writer = await enter(await open_writer(where, "registry", patience=PATIENCE_SECONDS))
-        directory = Directory(registry_reader, registry_writer)
-        await directory.start()
-        stack.push_async_callback(directory.stop)
-        catalogue = Catalogue(registry_reader, log_reader)
-        await catalogue.start()
-        stack.push_async_callback(catalogue.stop)
+        directory = await _started(Directory(registry_reader, registry_writer), stack)
+        catalogue = await _started(Catalogue(registry_reader, log_reader), stack)
         writer = Writer(log_writer, settings.data_dir if settings.database_url is None else None)
         writer.start()
         stack.push_async_callback(writer.stop)
         if not WITHOUT_ROLLUPS:
-            roller = Roller(registry_reader, log_reader, log_writer, writer)
-            roller.start()
-            stack.push_async_callback(roller.stop)
+            await _started(Roller(registry_reader, log_reader, log_writer, writer), stack)
         if settings.database_url is None:  # on a server `footfall purge` has no need to ask
-            sweeper = Sweeper(settings, log_writer)
-            sweeper.start()
-            stack.push_async_callback(sweeper.stop)
+            await _started(Sweeper(settings, log_writer), stack)
         portal = Portal(settings, registry_reader, registry_writer, self._provider, self._templates)
         stack.push_async_callback(portal.readers.close)
-        notices = Notices(portal.readers, registry_reader, registry_writer)
-        notices.start()
-        stack.push_async_callback(notices.stop)
+        await _started(Notices(portal.readers, registry_reader, registry_writer), stack)
         ended = threading.Event()
         compiling = asyncio.create_task(asyncio.to_thread(compile_templates, ended.is_set))  # beside what is asked
         stack.push_async_callback(asyncio.wait, [compiling])
@@ -202,3 +195,10 @@ class Collector:
             *self._extra,
             *routes(portal, PAGES),
         ]
+
+
+async def _started(task: T, stack: AsyncExitStack) -> T:
+    """Start it, and have the stack stop it."""
+    await task.start()
+    stack.push_async_callback(task.stop)
+    return task

@@ -11,6 +11,7 @@ import asyncio
 from contextlib import suppress
 
 import journal
+from collector.task import Task
 from store import event_rules, registry
 from store.database import Database
 from store.errors import Refused, Unavailable
@@ -21,8 +22,8 @@ from store.rollups.facets import cut
 POLL_SECONDS = 0.5
 
 
-class Catalogue:
-    """`start` and `stop` belong to the process's life. `reader` is of the log."""
+class Catalogue(Task):
+    """`reader` is of the log."""
 
     def __init__(self, registry: Database, reader: Database) -> None:
         self._registry = registry
@@ -33,17 +34,10 @@ class Catalogue:
         self._counted = (-1, -1)  # the rollups' seq and rebuild when they were read
         self._known_up_to = 0
         self._deleted_up_to: int | None = None
-        self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
+    async def _prepare(self) -> None:
         with suppress(Unavailable):  # as the directory: what cannot be read yet is read later
             await self.refresh()
-        self._task = asyncio.create_task(self._poll(), name="catalogue")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     def admit(self, app_key: str, name: str) -> None:
         """See whether an event of this name may come in, and know the name from then on. Raises Refused."""
@@ -88,7 +82,7 @@ class Catalogue:
         for app_key, histories in self._rules.items():
             self._names.setdefault(app_key, set()).update(event_rules.prepared(histories))
 
-    async def _poll(self) -> None:
+    async def _work(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:

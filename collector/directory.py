@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Literal
 
 import journal
+from collector.task import Task
 from store import attribution_rules, authentication, registry
 from store.attribution_rules import MARKETPLACE
 from store.authentication import KeyPair
@@ -26,8 +27,8 @@ USED_SECONDS = 60.0  # how often the registry is told which tokens were used
 Naming = Literal["ingest_key", "guid"]
 
 
-class Directory:
-    """`start` and `stop` belong to the process's life. With `writer`, the registry learns when tokens were used."""
+class Directory(Task):
+    """With `writer`, the registry learns when tokens were used."""
 
     def __init__(self, db: Database, writer: Database | None = None) -> None:
         self._db = db
@@ -43,18 +44,13 @@ class Directory:
         self._looked_at = 0.0
         self._unread: Unavailable | None = None  # why the last look saw nothing
         self._looking = asyncio.Lock()  # who asks while somebody looks waits for what that one sees
-        self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
+    async def _prepare(self) -> None:
         with suppress(Unavailable):  # a standby serves until it is promoted: whoever is unknown is told to come back
             await self.refresh()
-        self._task = asyncio.create_task(self._poll(), name="directory")
 
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            await self._tell_used()
+    async def _end(self) -> None:
+        await self._tell_used()
 
     def app(self, app_key: str) -> App | None:
         """What is known now; `find_app` also looks again."""
@@ -132,7 +128,7 @@ class Directory:
             elif self._unread is not None:
                 raise Unavailable(self._unread.reason, self._unread.retry_after)
 
-    async def _poll(self) -> None:
+    async def _work(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 import journal
+from collector.task import Task
 from store import postback_ledger, postbacks
 from store.database import Database
 from store.errors import Unavailable
@@ -16,23 +17,12 @@ from store.readers import Readers
 LOOK_SECONDS = 10.0
 
 
-class Notices:
-    """`start` and `stop` belong to the process's life."""
-
+class Notices(Task):
     def __init__(self, readers: Readers, registry: Database, writer: Database) -> None:
         self._readers = readers
         self._registry = registry
         self._writer = writer
         self._known: set[tuple[str, str, int]] = set()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._work(), name="notices")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
         while True:

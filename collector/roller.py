@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 
 import journal
+from collector.task import Task
 from collector.writer import Writer
 from store.database import Database
 from store.errors import Unavailable
@@ -24,24 +25,17 @@ REST_SHARE = 6.0  # … and how long it rests then, as a multiple of the step's 
 SHORTER = 8  # as a part of what failed; what succeeds is doubled
 
 
-class Roller:
-    """`start` and `stop` belong to the process's life. `reader` and `db` are of the log, which `writer` writes to."""
+class Roller(Task):
+    """`reader` and `db` are of the log, which `writer` writes to."""
 
     def __init__(self, registry: Database, reader: Database, db: Database, writer: Writer) -> None:
         self._follower = Follower(registry, reader, db)
         self._writer = writer
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._work(), name="roller")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            with suppress(Unavailable, TimeoutError):  # else the right to count runs out by itself
-                async with asyncio.timeout(LEAVE_SECONDS):
-                    await self._follower.leave()
+    async def _end(self) -> None:
+        with suppress(Unavailable, TimeoutError):  # else the right to count runs out by itself
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._follower.leave()
 
     async def _pass_over(self, error: Exception) -> None:
         """An event that fails alone, and not because of the store, would fail for ever."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 import journal
+from collector.task import Task
 from store import log, purging
 from store.database import Database
 from store.errors import Unavailable
@@ -32,22 +33,11 @@ class Seen(NamedTuple):
     deadline: float
 
 
-class Sweeper:
-    """`start` and `stop` belong to the process's life."""
-
+class Sweeper(Task):
     def __init__(self, settings: Settings, db: Database) -> None:
         self._settings = settings
         self._db = db
         self._seen: Seen | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._work(), name="sweeper")
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _work(self) -> None:
         while True:

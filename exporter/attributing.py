@@ -19,7 +19,7 @@ from exporter import crash, turn
 from exporter.attributed import Attributed
 from exporter.report import Voice
 from exporter.turn import Anew, Done, Earned, Told, Work
-from store import attributing, attribution_rules, event_rules, log, registry
+from store import attributing, attribution_rules, event_rules, log, registry, touchpoints
 from store.attributing import Cursor
 from store.database import Connection, Database
 from store.errors import Unavailable
@@ -233,9 +233,9 @@ class Attributing:
 
 
 def _forget(connection: Connection, app_key: str, before: int) -> int:
-    rows = attributing.oldest_touches(connection, app_key, before, FORGOTTEN)
+    rows = touchpoints.oldest(connection, app_key, before, FORGOTTEN)
     gone = [(seq, part, at, turn.touch_marks(identities)) for seq, part, at, identities in rows]
-    attributing.forget_touches(connection, app_key, gone)
+    touchpoints.forget(connection, app_key, gone)
     return len(gone)
 
 

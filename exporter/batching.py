@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from store.entry import HOUR_MS
-from store.ledger import Fate, Parked, Passage
+from store.ledger import Passage
+from store.parked import Parked
+from store.tallies import Fate
 from wire.mapping import Mapped
 
 MAX_BATCH_BYTES = 450_000

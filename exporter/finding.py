@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from store import destinations, ledger, log, registry, removal
+from store import destinations, ledger, log, parked, registry, removal
 from store.database import Database
 from store.destinations import Course
 from store.ledger import Cursor
@@ -91,12 +91,12 @@ async def _begin_new(registry_db: Database, log_db: Database, ledger_db: Databas
     starts = [(c.app_key, c.course_id, max(c.start_seq, gone.get(c.app_key, 0))) for c in new]
     await ledger.begin(ledger_db, starts, newest)
     asked = [msgspec.structs.astuple(intent) for intent in await destinations.intents(registry_db)]
-    await ledger.carry_out(ledger_db, asked, now)
+    await parked.carry_out(ledger_db, asked, now)
 
 
 async def _released(ledger_db: Database) -> dict[Keys, list[int]]:
     released: dict[Keys, list[int]] = {}
-    for held in await ledger.parked(ledger_db, released=True):
+    for held in await parked.listed(ledger_db, released=True):
         released.setdefault((held.app_key, held.destination_id), []).append(held.seq)
     return released
 

@@ -18,7 +18,7 @@ from attribution import decision
 from exporter import crash, resolve
 from exporter.report import Told, Voice
 from exporter.shipping import LEASE_SECONDS, Send
-from store import destinations, ids, ledger, log, postback_ledger, postbacks, registry
+from store import destinations, ids, ledger, log, postback_intents, postback_ledger, postbacks, registry
 from store.database import Database
 from store.destinations import Destination
 from store.errors import ConfigError, Unavailable
@@ -121,7 +121,7 @@ class Postbacks:
         if (await ledger.seen(self._ledger)).get("postbacks") == version:
             return
         wishes = [msgspec.structs.astuple(intent) for intent in await postbacks.intents(self._registry)]
-        await postback_ledger.carry_out(self._ledger, wishes, _now())
+        await postback_intents.carry_out(self._ledger, wishes, _now())
         await ledger.notice(self._ledger, {}, {"postbacks": version})
 
     async def _find(self, only: str | None) -> list[Work]:

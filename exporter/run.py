@@ -29,10 +29,11 @@ from exporter.shipping import LANES, LEASE_SECONDS, REFUSED_IN_A_ROW, SUSPECT_LA
 from store import ids, ledger, log, postback_ledger, registry, runs
 from store.database import Database, exists, open_reader, open_writer
 from store.errors import Busy, ConfigError, StoreUnavailable
-from store.ledger import Cursor, Fate, Passage
+from store.ledger import Cursor, Passage
 from store.receipt import Signer, make_receipts
 from store.secrets import Vault
 from store.settings import Settings
+from store.tallies import Fate
 from wire import segment, webhook
 from wire.elsewhere import elsewhere
 from wire.mapping import Mapper

@@ -27,7 +27,8 @@ from store.destinations import Course
 from store.entry import HOUR_MS
 from store.errors import StoreUnavailable
 from store.event import Event
-from store.ledger import Answer, Batch, Cursor, LeaseLost, Parked, Passage
+from store.ledger import Answer, Batch, Cursor, LeaseLost, Passage
+from store.parked import Parked, hold
 from store.receipt import digest
 from store.registry import App
 from wire import segment
@@ -280,7 +281,8 @@ class Shipping:
         piece = cut([item for item in mapped if item.wire])
         unfit = sorted(gone | {item.event.seq for item in mapped if not item.wire})
         if unfit:
-            await ledger.hold(self._ledger, work.cursor, unfit, "it cannot be sent: it is gone or unfit")
+            keys = work.app.app_key, work.course.course_id
+            await hold(self._ledger, keys, unfit, "it cannot be sent: it is gone or unfit")
             work.released = [seq for seq in work.released if seq not in unfit]
             return True
         seqs = [item.event.seq for item in piece]

@@ -19,9 +19,11 @@ from attribution.decision import Decision
 from attribution.evidence import NETWORK, Campaign, Conversion, Identity, Touchpoint
 from attribution.money import Money
 from attribution.rules import DAY_MS, Rules
-from store import attributing
-from store.attributing import Cursor, Decided, Revenue, Stored, Sums, Touch
+from store import attributing, attribution_sums, touchpoints
+from store.attributing import Cursor, Decided, Stored
+from store.attribution_sums import Revenue, Sums
 from store.database import Connection
+from store.touchpoints import Touch
 
 MOST_INSTALLS = 50  # of one identity: what has more is shared by people who have nothing else in common
 MOST_OF_ONE = 200  # of one person
@@ -83,7 +85,7 @@ class Done(msgspec.Struct):
 def take(connection: Connection, cursor: Cursor, owner: str, work: Work, now: int) -> Done:
     """Do it all. Raises LeaseLost when another run has the cursor."""
     attributing.move(connection, cursor, owner, work.up_to)
-    attributing.keep_touches(connection, cursor.app_key, map(_touch, work.touchpoints))
+    touchpoints.keep(connection, cursor.app_key, map(_touch, work.touchpoints))
     attributing.park(connection, cursor.app_key, work.parked, now)
     turn = _Turn(connection, cursor, work, now)
     turn.decide()
@@ -230,8 +232,8 @@ class _Turn:
     def _decide(self, install: _Install, standing: Standing, one: Conversion, cause: int) -> None:
         before = self._newest(install)
         rules = before.rules if before else self._work.rules
-        touchpoints = [] if standing.repeats else self._touchpoints(install, one, rules)
-        after = deciding.decide(one, touchpoints, rules, standing)
+        found = [] if standing.repeats else self._touchpoints(install, one, rules)
+        after = deciding.decide(one, found, rules, standing)
         if after == before:
             return
         version = install.stored.version + 1
@@ -269,7 +271,7 @@ class _Turn:
         marks = _marks(one.identities, rules.by_network)
         since, until = one.at - 2 * rules.longest, one.at + rules.settle
         received_until = install.stored.open_until
-        rows = attributing.touches(self._connection, self._app_key, marks, since, until, received_until)
+        rows = touchpoints.of_any(self._connection, self._app_key, marks, since, until, received_until)
         return [_touchpoint(row) for row in rows if row.partner_key == install.stored.partner_key]
 
     # --- sums
@@ -287,7 +289,7 @@ class _Turn:
         """What was earned after an install goes where its credit goes; after a reinstall, to the install before."""
         if before is None:
             return
-        for row in attributing.revenue(self._connection, self._app_key, install.stored.seq):
+        for row in attribution_sums.revenue(self._connection, self._app_key, install.stored.seq):
             row = self._revenue.get((row.seq, row.day, row.currency), row)
             self._share(install.stored.partner_key, before, row, -1)
             if standing.first is None or not standing.repeats:
@@ -320,7 +322,8 @@ class _Turn:
         seq = install.stored.seq
         place = seq, day, currency
         if place not in self._revenue:
-            there = {(r.seq, r.day, r.currency): r for r in attributing.revenue(self._connection, self._app_key, seq)}
+            rows = attribution_sums.revenue(self._connection, self._app_key, seq)
+            there = {(row.seq, row.day, row.currency): row for row in rows}
             self._revenue = there | self._revenue
         before = self._revenue.get(place, Revenue(*place, 0, 0))
         after = before._replace(amount=before.amount + amount, n=before.n + n)
@@ -336,8 +339,8 @@ class _Turn:
         changed = [each.stored for each in self._installs.values() if each.changed]
         attributing.keep_installs(self._connection, self._app_key, changed)
         attributing.keep_decisions(self._connection, self._app_key, self._decided)
-        attributing.add(self._connection, self._app_key, self._sums)
-        attributing.keep_revenue(self._connection, self._app_key, self._revenue.values())
+        attribution_sums.add(self._connection, self._app_key, self._sums)
+        attribution_sums.keep_revenue(self._connection, self._app_key, self._revenue.values())
         attributing.count_up(self._connection, self._app_key, self._ordinal)
         self.done.cursor = self.done.cursor._replace(ordinal=self._ordinal)
 

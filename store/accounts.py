@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from store import destinations, ledger, log, removal, runs
+from store import destinations, ledger, log, removal, runs, tallies
 from store.database import Database, Where
 from store.destinations import Destination
 from store.instant import instant
@@ -146,7 +146,7 @@ class _Look(msgspec.Struct, frozen=True):
         if before is not None and (before.seq, before.parked) == (cursor.seq, parked):
             fates, last_success = before.fates, before.last_success
         else:
-            fates = await ledger.reasons(self.ledger_db, *keys) if self.ledger_db else {}
+            fates = await tallies.reasons(self.ledger_db, *keys) if self.ledger_db else {}
             last_success = await _last_success(self.ledger_db, keys) if self.ledger_db else None
         collected = before.collected + came if before else await self._collected(app_key, cursor.start_seq, head)
         return Kept(cursor.start_seq, cursor.seq, head, parked, collected, pending, fates, last_success)

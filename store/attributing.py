@@ -1,13 +1,13 @@
-"""What the exporter writes of attribution as it follows the log: cursors with their leases, and rows of every kind.
+"""What the exporter writes of attribution as it follows the log: cursors with their leases, installs and decisions.
 
-Rows and a cursor's move are one transaction. All of it is on a connection's own thread; what is decided is decided by
-whoever calls (exporter/attributing.py), and comes here as rows.
+Rows and a cursor's move are one transaction, with those of store/touchpoints.py and store/attribution_sums.py. All of
+it is on a connection's own thread; what is decided is decided by whoever calls (exporter/attributing.py), and comes
+here as rows.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from store.database import Connection, Database, Engine
@@ -16,8 +16,6 @@ from store.ledger import LeaseLost
 
 TOGETHER = 50  # values that one statement looks for
 STRETCH = 200_000  # seqs that one statement looks through
-MOST_TOUCHES = 200  # of one identity, the newest
-MOST_MONEY = 4_000_000_000_000_000_000  # minor units, of any sum
 
 
 class Cursor(NamedTuple):
@@ -226,98 +224,6 @@ _NEXT: dict[Engine, str] = {
 }
 
 
-# --- touchpoints
-
-
-class Touch(NamedTuple):
-    """A row of the table but for its app."""
-
-    seq: int
-    part: int
-    partner_key: str
-    message_id: bytes
-    received_at: int
-    touched_at: int
-    timed: int
-    way: str
-    origin: str
-    campaign: str
-    identities: str
-
-
-def keep_touches(connection: Connection, app_key: str, rows: Iterable[tuple[Touch, Collection[bytes]]]) -> None:
-    """Touchpoints with whose they are, the hashes of their identities."""
-    kept = list(rows)
-    connection.executemany(_TOUCH, [(app_key, *touch) for touch, _ in kept])
-    marks = [(app_key, mark, t.touched_at, t.seq, t.part) for t, marks in kept for mark in marks]
-    connection.executemany(_TOUCH_IDENTITY, sorted(marks))
-
-
-_TOUCH = """/* attributing.touch */
-    insert into touchpoints (app_key, seq, part, partner_key, message_id, received_at, touched_at, timed, way, origin,
-      campaign, identities)
-    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-
-_TOUCH_IDENTITY = """/* attributing.touch_identity */
-    insert into touchpoint_identities (app_key, identity, touched_at, seq, part)
-    values (?, ?, ?, ?, ?)
-    on conflict do nothing"""
-
-
-def touches(
-    connection: Connection, app_key: str, marks: Iterable[bytes], since: int, until: int, received_until: int
-) -> list[Touch]:
-    """Those of any of some identities, from `since` to `until`: of each identity the newest MOST_TOUCHES."""
-    found = {}
-    for mark in sorted(marks):
-        for row in connection.execute(_TOUCHES, (app_key, mark, since, until, received_until, MOST_TOUCHES)):
-            found[row[0], row[1]] = Touch(*row)
-    return list(found.values())
-
-
-_TOUCHES = f"""/* attributing.touches */
-    select {", ".join(f"touchpoints.{name}" for name in Touch._fields)}
-    from touchpoint_identities
-    join touchpoints
-      on touchpoints.app_key = touchpoint_identities.app_key and touchpoints.seq = touchpoint_identities.seq
-        and touchpoints.part = touchpoint_identities.part
-    where touchpoint_identities.app_key = ? and identity = ? and touchpoint_identities.touched_at >= ?
-      and touchpoint_identities.touched_at <= ? and received_at <= ?
-    order by touchpoint_identities.touched_at desc, touchpoint_identities.seq desc
-    limit ?"""  # noqa: S608 - our own column names
-
-
-def oldest_touches(connection: Connection, app_key: str, before: int, limit: int) -> list[tuple[Any, ...]]:
-    """(seq, part, touched_at, identities) of the oldest that were received before a moment."""
-    rows = connection.execute(_OLDEST, (app_key, limit)).fetchall()
-    return [row[:4] for row in rows if row[4] < before]
-
-
-_OLDEST = """/* attributing.oldest */
-    select seq, part, touched_at, identities, received_at
-    from touchpoints
-    where app_key = ?
-    order by seq, part
-    limit ?"""
-
-
-def forget_touches(
-    connection: Connection, app_key: str, gone: Iterable[tuple[int, int, int, Collection[bytes]]]
-) -> None:
-    """Touchpoints by seq, part, when they were, and their identities' hashes."""
-    rows = list(gone)
-    marks = [(app_key, mark, at, seq, part) for seq, part, at, marks in rows for mark in marks]
-    connection.executemany(_FORGET_IDENTITY, sorted(marks))
-    connection.executemany(_FORGET, [(app_key, seq, part) for seq, part, _, _ in rows])
-
-
-_FORGET_IDENTITY = """/* attributing.forget_identity */
-    delete from touchpoint_identities
-    where app_key = ? and identity = ? and touched_at = ? and seq = ? and part = ?"""
-
-_FORGET = "/* attributing.forget */ delete from touchpoints where app_key = ? and seq = ? and part = ?"
-
-
 # --- installs
 
 
@@ -468,84 +374,7 @@ _DOCUMENT = """/* attributing.document */
     where app_key = ? and seq = ? and version = ?"""
 
 
-# --- sums
-
-
-class Sums(NamedTuple):
-    """What a transaction adds to the sums: counts by (partner, day, outcome), credit by (partner, model, day,
-    campaign), and money by (partner, model, day, campaign, currency)."""
-
-    days: Counter[tuple[str, int, str]]
-    credit: Counter[tuple[str, str, int, str]]
-    money: Counter[tuple[str, str, int, str, str]]
-
-
-def add(connection: Connection, app_key: str, sums: Sums) -> None:
-    connection.executemany(_ADD_DAY, [(app_key, *key, n) for key, n in sorted(sums.days.items()) if n])
-    connection.executemany(_ADD_CREDIT, [(app_key, *key, n) for key, n in sorted(sums.credit.items()) if n])
-    money = [(app_key, *key, _kept_amount(n)) for key, n in sorted(sums.money.items()) if n]
-    connection.executemany(_ADD_MONEY, money)
-
-
-def _kept_amount(amount: int) -> int:
-    """No amount is further from nothing than MOST_MONEY, so that two of them add up within 64 bits on any engine."""
-    return max(-MOST_MONEY, min(amount, MOST_MONEY))
-
-
-_ADD_DAY = """/* attributing.add_day */
-    insert into attribution_days (app_key, partner_key, day, outcome, n)
-    values (?, ?, ?, ?, ?)
-    on conflict (app_key, partner_key, day, outcome) do update
-    set n = attribution_days.n + excluded.n"""
-
-_ADD_CREDIT = """/* attributing.add_credit */
-    insert into attribution_sums (app_key, partner_key, model, day, campaign_key, credit)
-    values (?, ?, ?, ?, ?, ?)
-    on conflict (app_key, partner_key, model, day, campaign_key) do update
-    set credit = attribution_sums.credit + excluded.credit"""
-
-_ADD_MONEY = f"""/* attributing.add_money */
-    insert into attribution_revenue (app_key, partner_key, model, day, campaign_key, currency, amount)
-    values (?, ?, ?, ?, ?, ?, ?)
-    on conflict (app_key, partner_key, model, day, campaign_key, currency) do update
-    set amount = case
-      when attribution_revenue.amount + excluded.amount > {MOST_MONEY} then {MOST_MONEY}
-      when attribution_revenue.amount + excluded.amount < -{MOST_MONEY} then -{MOST_MONEY}
-      else attribution_revenue.amount + excluded.amount
-    end"""  # noqa: S608 - our own number
-
-
-class Revenue(NamedTuple):
-    """What was earned after an install on one day, in minor units, by so many events."""
-
-    seq: int
-    day: int
-    currency: str
-    amount: int
-    n: int
-
-
-def revenue(connection: Connection, app_key: str, seq: int) -> list[Revenue]:
-    return [Revenue(*row) for row in connection.execute(_REVENUE, (app_key, seq))]
-
-
-_REVENUE = """/* attributing.revenue */
-    select seq, day, currency, amount, n
-    from conversion_revenue
-    where app_key = ? and seq = ?"""
-
-
-def keep_revenue(connection: Connection, app_key: str, rows: Iterable[Revenue]) -> None:
-    """Whole sums, in place of those that are there."""
-    whole = [row._replace(amount=_kept_amount(row.amount)) for row in rows]
-    connection.executemany(_KEEP_REVENUE, [(app_key, *row) for row in whole])
-
-
-_KEEP_REVENUE = """/* attributing.keep_revenue */
-    insert into conversion_revenue (app_key, seq, day, currency, amount, n)
-    values (?, ?, ?, ?, ?, ?)
-    on conflict (app_key, seq, day, currency) do update
-    set amount = excluded.amount, n = excluded.n"""
+# --- what could not be read
 
 
 def park(connection: Connection, app_key: str, rows: Iterable[tuple[int, str]], now: int) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from store import destinations, ledger, log, postback_ledger, postbacks, removal
+from store import destinations, ledger, log, postback_ledger, postback_pages, postbacks, removal, tallies
 from store.database import Database, Where
 from store.destinations import MAIN, Course
 from store.entry import HOUR_MS
@@ -213,7 +213,7 @@ async def _told(ledger_db: Database, target: postbacks.Target, health: postback_
     unseen = 0 if target.removed_at else await postback_ledger.unseen(ledger_db, *place, health.seen)
     sums: Counter[str] = Counter(pending=unseen)
     reasons: dict[str, dict[str, int]] = {"given_up": {}, "unasked": {}}
-    for (state, reason), n in (await postback_ledger.sums(ledger_db, target.keys)).items():
+    for (state, reason), n in (await postback_pages.sums(ledger_db, target.keys)).items():
         sums[state] += n
         if state in reasons:
             reasons[state][reason] = n
@@ -243,7 +243,7 @@ async def _owed(
 ) -> Owed:
     keys = course.app_key, course.course_id
     end = NO_END if span.last is None else span.last
-    reasons = await ledger.reasons(ledger_db, *keys) if ledger_db else {}
+    reasons = await tallies.reasons(ledger_db, *keys) if ledger_db else {}
     sums: Counter[str] = Counter()
     told: dict[str, dict[str, int]] = {"parked": {}, "suppressed": {}, "expired": {}}
     for (fate, reason), n in reasons.items():
@@ -274,7 +274,7 @@ async def _hours(
     collected = await _by_hour(log_db, keys[0], span.start, end)
     collected.update(await removal.removed_by_hour(log_db, keys[0], span.start, end))
     pending = await _by_hour(log_db, keys[0], span.seq, end)
-    fates = await ledger.fates_by_hour(ledger_db, *keys) if ledger_db else {}
+    fates = await tallies.fates_by_hour(ledger_db, *keys) if ledger_db else {}
     return [
         _hour(hour, collected[hour], {"pending": pending[hour]} | fates.get(hour, {}))
         for hour in sorted(collected.keys() | pending.keys() | fates.keys())

@@ -14,7 +14,8 @@ from store.database import Database, Where, exists, open_reader
 from store.destinations import Course, Destination
 from store.errors import ConfigError
 from store.event import PARTNER, Event
-from store.ledger import Attempt, Cursor, Held
+from store.ledger import Attempt, Cursor
+from store.parked import Held
 from store.registry import App
 
 

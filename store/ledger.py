@@ -1,4 +1,5 @@
-"""The ledger: cursors with their leases, batch rows, parked events, and the tallies of fates.
+"""The ledger: cursors with their leases, and batch rows; see store/parked.py and store/tallies.py for what else a move
+writes.
 
 What must be true together is written together: a batch row is closed, its fates are counted and the cursor moves in
 one transaction. A crash in between sends the same events again under the same ids.
@@ -8,11 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
+from store import parked, tallies
 from store.database import Connection, Database
+from store.parked import Parked
+from store.tallies import Fate
 
 Outcome = Literal["accepted", "refused", "deferred", "ambiguous"]
 
@@ -37,22 +41,6 @@ class Cursor(msgspec.Struct, frozen=True):
     start_seq: int
     seq: int
     health: Health = Health()
-
-
-class Fate(NamedTuple):
-    """What is counted when a cursor passes an event; `hour` is the epoch hour in which it was received."""
-
-    hour: int
-    fate: Literal["accepted", "suppressed", "parked", "expired"]
-    reason: str = ""
-
-
-class Parked(NamedTuple):
-    seq: int
-    message_id: str
-    reason: str
-    detail: str
-    hour: int
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -283,6 +271,27 @@ _CLOSE = """/* ledger.close_batch */
     where app_key = ? and batch_id = ? and outcome = 'open'"""
 
 
+async def close_released(
+    db: Database, held: Cursor, owner: str, batch_id: str, answer: Answer, now: int, seqs: Sequence[int]
+) -> None:
+    """Record how an attempt with released events ended: accepted ones are parked no longer, refused ones are again."""
+    await db.atomic(_close_released, held, owner, batch_id, answer, now, seqs)
+
+
+def _close_released(
+    connection: Connection,
+    held: Cursor,
+    owner: str,
+    batch_id: str,
+    answer: Answer,
+    now: int,
+    seqs: Sequence[int],
+) -> None:
+    _close(connection, held, owner, batch_id, answer, now, None)
+    keys = held.app_key, held.destination_id
+    parked.settle(connection, keys, seqs, answer.outcome, answer.detail)
+
+
 async def move(db: Database, held: Cursor, owner: str, passage: Passage, now: int) -> None:
     """Move the cursor over events of which none was sent, and record how its course fares."""
     await db.atomic(_move, held, owner, passage, now)
@@ -294,12 +303,8 @@ def _move(connection: Connection, held: Cursor, owner: str, passage: Passage, no
     health = msgspec.structs.astuple(held.health)
     if connection.execute(_MOVE, (passage.seq, *health, *keys, passage.seq, owner)).rowcount != 1:
         raise LeaseLost(f"another run moved the cursor of {held.app_key}")
-    _count(connection, keys, passage.fates)
-    connection.executemany(_PARK, [(*keys, *item, now) for item in passage.parked])
-
-
-def _count(connection: Connection, keys: tuple[str, str], fates: Counter[Fate]) -> None:
-    connection.executemany(_TALLY, [(*keys, *fate, n) for fate, n in fates.items()])
+    tallies.count(connection, keys, passage.fates)
+    parked.park(connection, keys, passage.parked, now)
 
 
 _MOVE = f"""/* ledger.move */
@@ -311,16 +316,6 @@ _FARE = f"""/* ledger.fare */
     update cursors
     set {", ".join(f"{name} = ?" for name in Health.__struct_fields__)}
     where app_key = ? and destination_id = ? and lease_owner = ?"""  # noqa: S608 - our own column names
-
-_TALLY = """/* ledger.tally */
-    insert into tallies (app_key, destination_id, hour, fate, reason, n)
-    values (?, ?, ?, ?, ?, ?)
-    on conflict (app_key, destination_id, hour, fate, reason) do update
-    set n = tallies.n + excluded.n"""
-
-_PARK = """/* ledger.park */
-    insert into parked (app_key, destination_id, seq, message_id, reason, detail, hour, parked_at)
-    values (?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 class LeaseLost(Exception):
@@ -377,33 +372,6 @@ _RECOVER = """/* ledger.recover */
     )"""
 
 
-class Held(NamedTuple):
-    """A parked event as people see it; `released` is 1 when it goes out with the next run."""
-
-    app_key: str
-    destination_id: str
-    seq: int
-    message_id: str
-    reason: str
-    detail: str
-    hour: int
-    parked_at: int
-    released: int
-
-
-async def parked(db: Database, app_key: str | None = None, released: bool = False) -> list[Held]:
-    """Parked events, in order; only those of one app, only those that were released."""
-    rows = await db.all(
-        f"""/* ledger.parked */
-        select {", ".join(Held._fields)}
-        from parked
-        where (cast(? as text) is null or app_key = ?) and released >= ?
-        order by app_key, destination_id, seq""",  # noqa: S608 - our own column names
-        (app_key, app_key, int(released)),
-    )
-    return [Held(*row) for row in rows]
-
-
 class Attempt(msgspec.Struct, frozen=True):
     """A batch row: one request, and what came of it."""
 
@@ -441,151 +409,3 @@ async def attempts(db: Database, app_key: str, course_id: str, seq: int) -> list
 async def forget_attempts(db: Database, before: int) -> int:
     """Remove attempts that ended before that moment, epoch milliseconds; how many. The tallies stay."""
     return await db.atomic(_execute, "/* ledger.forget */ delete from batches where closed_at < ?", (before,))
-
-
-async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, str, int]], now: int) -> list[str]:
-    """Do what was asked and is not yet done: (id, app, course, action, seq) of each. What came of each of those."""
-    return await db.atomic(_carry_out, intents, now)
-
-
-def _carry_out(connection: Connection, intents: Sequence[tuple[str, str, str, str, int]], now: int) -> list[str]:
-    done = {row[0] for row in connection.execute("/* ledger.intents_done */ select intent_id from intents_done")}
-    told = []
-    for intent_id, app_key, course_id, action, seq in intents:
-        if intent_id in done or not connection.execute(_INTENT, (intent_id, now)).rowcount:
-            continue  # done, or another run does it now
-        outcome = _ACTIONS[action](connection, (app_key, course_id), seq)
-        connection.execute(
-            "/* ledger.intent_done */ update intents_done set outcome = ? where intent_id = ?", (outcome, intent_id)
-        )
-        told.append(outcome)
-    return told
-
-
-_INTENT = """/* ledger.intent */
-    insert into intents_done (intent_id, done_at, outcome)
-    values (?, ?, '')
-    on conflict do nothing"""
-
-
-def _release(connection: Connection, keys: tuple[str, str], seq: int) -> str:
-    sql = """/* ledger.release_parked */
-        update parked
-        set released = 1
-        where app_key = ? and destination_id = ? and seq = ?"""
-    return "released" if connection.execute(sql, (*keys, seq)).rowcount else "not parked"
-
-
-def _drop(connection: Connection, keys: tuple[str, str], seq: int) -> str:
-    fate = _unpark(connection, keys, seq)
-    if fate is None:
-        return "not parked"
-    _count(connection, keys, Counter({Fate(fate.hour, "suppressed", "dropped"): 1}))
-    return "dropped"
-
-
-def _resume(connection: Connection, keys: tuple[str, str], _seq: int) -> str:
-    sql = "/* ledger.resume */ update cursors set not_before = 0, trips = 0 where app_key = ? and destination_id = ?"
-    return "resumed" if connection.execute(sql, keys).rowcount else "not begun"
-
-
-_ACTIONS = {"release": _release, "drop": _drop, "resume": _resume}
-
-
-def _unpark(connection: Connection, keys: tuple[str, str], seq: int) -> Fate | None:
-    """Take a parked event back, and out of the tallies; the fate that it had."""
-    sql = """/* ledger.unpark */
-        delete from parked
-        where app_key = ? and destination_id = ? and seq = ?
-        returning hour, reason"""
-    row = connection.execute(sql, (*keys, seq)).fetchone()
-    if row is None:
-        return None
-    fate = Fate(row[0], "parked", row[1])
-    _count(connection, keys, Counter({fate: -1}))
-    return fate
-
-
-async def close_released(
-    db: Database, held: Cursor, owner: str, batch_id: str, answer: Answer, now: int, seqs: Sequence[int]
-) -> None:
-    """Record how an attempt with released events ended: accepted ones are parked no longer, refused ones are again."""
-    await db.atomic(_close_released, held, owner, batch_id, answer, now, seqs)
-
-
-def _close_released(
-    connection: Connection,
-    held: Cursor,
-    owner: str,
-    batch_id: str,
-    answer: Answer,
-    now: int,
-    seqs: Sequence[int],
-) -> None:
-    _close(connection, held, owner, batch_id, answer, now, None)
-    keys = held.app_key, held.destination_id
-    for seq in seqs:
-        if answer.outcome == "accepted":
-            fate = _unpark(connection, keys, seq)
-            if fate is not None:
-                _count(connection, keys, Counter({Fate(fate.hour, "accepted"): 1}))
-        elif answer.outcome == "refused":
-            connection.execute(_HOLD, (answer.detail, *keys, seq))
-
-
-async def hold(db: Database, held: Cursor, seqs: Sequence[int], why: str) -> None:
-    """Keep released events parked after all."""
-    await db.atomic(_hold, [(why, held.app_key, held.destination_id, seq) for seq in seqs])
-
-
-def _hold(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
-    connection.executemany(_HOLD, rows)
-
-
-_HOLD = """/* ledger.hold */
-    update parked
-    set released = 0, detail = ?
-    where app_key = ? and destination_id = ? and seq = ?"""
-
-
-async def reasons(db: Database, app_key: str, destination_id: str) -> dict[tuple[str, str], int]:
-    """The sums of what a cursor has passed, by fate and reason."""
-    rows = await db.all(
-        """/* ledger.reasons */
-        select fate, reason, cast(sum(n) as bigint)
-        from tallies
-        where app_key = ? and destination_id = ?
-        group by fate, reason
-        having sum(n) <> 0""",
-        (app_key, destination_id),
-    )
-    return {(fate, reason): n for fate, reason, n in rows}
-
-
-async def fates_by_hour(db: Database, app_key: str, destination_id: str) -> dict[int, dict[str, int]]:
-    """The same by the hour in which the events were received, and by fate."""
-    rows = await db.all(
-        """/* ledger.fates_by_hour */
-        select hour, fate, cast(sum(n) as bigint)
-        from tallies
-        where app_key = ? and destination_id = ?
-        group by hour, fate""",
-        (app_key, destination_id),
-    )
-    found: dict[int, dict[str, int]] = {}
-    for hour, fate, n in rows:
-        found.setdefault(hour, {})[fate] = n
-    return found
-
-
-async def fates(db: Database, app_key: str, destination_id: str) -> dict[str, int]:
-    """The sums of what a cursor has passed, by fate."""
-    rows = await db.all(
-        """/* ledger.fates */
-        select fate, cast(sum(n) as bigint)
-        from tallies
-        where app_key = ? and destination_id = ?
-        group by fate""",
-        (app_key, destination_id),
-    )
-    return {"accepted": 0, "suppressed": 0, "parked": 0, "expired": 0} | dict(rows)

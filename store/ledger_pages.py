@@ -11,8 +11,9 @@ from typing import NamedTuple
 import msgspec
 
 from store.database import Connection, Database
-from store.ledger import Attempt, Held
+from store.ledger import Attempt
 from store.log import NO_END
+from store.parked import Held
 
 PAGE = 50
 LAST = "z"  # sorts after every id, whatever the language that a server sorts by

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from store import destinations, ledger, log
+from store import destinations, log
 from store.database import Where, exists, open_reader
 from store.errors import ConfigError
 from store.event import Event
+from store.parked import listed
 
 
 class Parked(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ async def parked(where: Where, app_key: str | None = None) -> list[Parked]:
                 held.parked_at,
                 bool(held.released),
             )
-            for held in await ledger.parked(db, app_key)
+            for held in await listed(db, app_key)
         ]
 
 

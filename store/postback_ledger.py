@@ -1,4 +1,5 @@
-"""The ledger's side of postbacks: what each target is owed, its attempts, and how it fares.
+"""The ledger's side of postbacks: what each target is owed, its attempts, and how it fares. People page through it by
+store/postback_pages.py, and what they ask is in store/postback_intents.py.
 
 As with batches, an attempt is on record before it is sent, and its answer, the postback's state and the target's health
 are written together. A crash in between sends the same postback again under the same id.
@@ -330,6 +331,11 @@ _GIVE_UP_ALL = """/* postback_ledger.give_up_all */
     where app_key = ? and target_id = ? and state = 'pending'"""
 
 
+async def forget_attempts(db: Database, before: int) -> int:
+    """Remove attempts that ended before that moment, epoch milliseconds; what became of each conversion stays."""
+    return await db.change("/* postback_ledger.forget */ delete from postback_attempts where closed_at < ?", (before,))
+
+
 # --- what was decided, in attribution's own tables
 
 
@@ -400,153 +406,3 @@ _FIRST_DECIDED = """/* postback_ledger.first_decided */
     from decisions
     join conversions on conversions.app_key = decisions.app_key and conversions.seq = decisions.seq
     where decisions.app_key = ? and conversions.received_at >= ? and decisions.version = 1"""
-
-
-# --- what people ask
-
-
-async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, int, str]], now: int) -> list[str]:
-    """Do what was asked and is not yet done: (id, app, target, seq, action) of each. What came of each."""
-    return await db.atomic(_carry_out, intents, now)
-
-
-def _carry_out(connection: Connection, intents: Sequence[tuple[str, str, str, int, str]], now: int) -> list[str]:
-    done = {
-        row[0] for row in connection.execute("/* postback_ledger.done */ select intent_id from postback_intents_done")
-    }
-    told = []
-    for intent_id, app_key, target_id, seq, action in intents:
-        if intent_id in done or not connection.execute(_INTENT, (intent_id, now)).rowcount:
-            continue  # done, or another run does it now
-        outcome = _ACTIONS[action](connection, (app_key, target_id), seq, now)
-        connection.execute(_INTENT_DONE, (outcome, intent_id))
-        told.append(outcome)
-    return told
-
-
-_INTENT = """/* postback_ledger.intent */
-    insert into postback_intents_done (intent_id, done_at, outcome)
-    values (?, ?, '')
-    on conflict do nothing"""
-
-_INTENT_DONE = "/* postback_ledger.intent_done */ update postback_intents_done set outcome = ? where intent_id = ?"
-
-
-def _retry(connection: Connection, keys: Keys, seq: int, now: int) -> str:
-    """Try again what was given up, or waits, with as many attempts as in the beginning."""
-    return "pending" if connection.execute(_RETRY, (now, now, *keys, seq)).rowcount else "nothing to do"
-
-
-_RETRY = """/* postback_ledger.retry */
-    update postbacks
-    set state = 'pending', reason = '', due_at = ?, attempts = 0, changed_at = ?
-    where app_key = ? and target_id = ? and seq = ? and state in ('given_up', 'pending')"""
-
-
-def _give_up(connection: Connection, keys: Keys, seq: int, now: int) -> str:
-    return "given up" if connection.execute(_GIVE_UP, (now, *keys, seq)).rowcount else "nothing to do"
-
-
-_GIVE_UP = """/* postback_ledger.give_up */
-    update postbacks
-    set state = 'given_up', reason = 'person', changed_at = ?
-    where app_key = ? and target_id = ? and seq = ? and state = 'pending'"""
-
-
-def _enable(connection: Connection, keys: Keys, _seq: int, _now: int) -> str:
-    return "enabled" if connection.execute(_ENABLE, keys).rowcount else "not begun"
-
-
-_ENABLE = """/* postback_ledger.enable */
-    update postback_health
-    set disabled_at = 0, disabled_why = '', not_before = 0, failures = 0, failing_since = 0
-    where app_key = ? and target_id = ?"""
-
-_ACTIONS = {"retry": _retry, "give_up": _give_up, "enable": _enable}
-
-
-async def done(db: Database, intents: Sequence[str]) -> set[str]:
-    """Which of these were carried out."""
-    return await db.run(_done, intents)
-
-
-def _done(connection: Connection, intents: Sequence[str]) -> set[str]:
-    sql = "/* postback_ledger.is_done */ select 1 from postback_intents_done where intent_id = ?"
-    return {each for each in intents if connection.execute(sql, (each,)).fetchone()}
-
-
-# --- for people, and for the sums
-
-
-class Attempt(msgspec.Struct, frozen=True):
-    """One request to a target, and what came of it."""
-
-    attempt_id: str
-    target_id: str
-    seq: int
-    version: int
-    run_id: str
-    message_id: str
-    attempt: int
-    opened_at: int
-    latency_ms: int | None
-    outcome: str
-    status: int | None
-    detail: str
-
-
-_ATTEMPT = ", ".join(Attempt.__struct_fields__)
-LAST = "z"  # sorts after every id
-NO_END = (1 << 53) - 1
-
-
-async def attempts(
-    db: Database, keys: Keys, outcome: str | None = None, before: str = LAST, limit: int = 50
-) -> list[Attempt]:
-    """One target's attempts older than the one whose id is `before`, the newest first."""
-    rows = await db.all(
-        f"""/* postback_ledger.attempts */
-        select {_ATTEMPT}
-        from postback_attempts
-        where app_key = ? and target_id = ? and attempt_id < ? and (cast(? as text) is null or outcome = ?)
-        order by attempt_id desc
-        limit ?""",  # noqa: S608 - our own column names
-        (*keys, before, outcome, outcome, limit),
-    )
-    return [Attempt(*row) for row in rows]
-
-
-async def page(
-    db: Database, keys: Keys, state: str | None = None, before: tuple[int, int] = (NO_END, 0), limit: int = 50
-) -> list[Postback]:
-    """What one target was owed of conversions before a place, the newest first."""
-    at, seq = before
-    rows = await db.all(
-        f"""/* postback_ledger.page */
-        select {_POSTBACK}
-        from postbacks
-        where app_key = ? and target_id = ? and (converted_at < ? or converted_at = ? and seq < ?)
-          and (cast(? as text) is null or state = ?)
-        order by converted_at desc, seq desc
-        limit ?""",  # noqa: S608 - our own column names
-        (*keys, at, at, seq, state, state, limit),
-    )
-    return [Postback(*row) for row in rows]
-
-
-async def sums(db: Database, keys: Keys) -> dict[tuple[str, str], int]:
-    """How many conversions are in each state, by state and reason."""
-    rows = await db.all(
-        """/* postback_ledger.sums */
-        select state, reason, count(*)
-        from postbacks
-        where app_key = ? and target_id = ?
-        group by state, reason""",
-        keys,
-    )
-    return {(state, reason): n for state, reason, n in rows}
-
-
-async def forget_attempts(db: Database, before: int) -> int:
-    """Remove attempts that ended before that moment, epoch milliseconds; what became of each conversion stays."""
-    return await db.change("/* postback_ledger.forget */ delete from postback_attempts where closed_at < ?", (before,))

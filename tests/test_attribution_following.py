@@ -21,7 +21,7 @@ from attribution.models import NAMES
 from exporter import turn
 from exporter.attributed import Attributed
 from exporter.attributing import Attributing
-from store import attributing, attribution, attribution_balance, attribution_rules, event_rules, log
+from store import attribution, attribution_balance, attribution_rules, attribution_sums, event_rules, log
 from store.attribution import Install, Listing, Wanted
 from store.attribution_balance import Balance
 from store.attribution_rules import Change
@@ -593,14 +593,14 @@ def test_an_impossible_amount_holds_up_no_install(installation: Installation) ->
 
 def test_sums_of_money_stop_where_no_engine_could_count_them(installation: Installation) -> None:
     follow(installation)
-    most = attributing.MOST_MONEY
+    most = attribution_sums.MOST_MONEY
 
     async def add(amount: int) -> None:
         place = "owner", "last", 1, "mail/spring", "EUR"
-        sums = attributing.Sums(Counter(), Counter(), Counter({place: amount}))
+        sums = attribution_sums.Sums(Counter(), Counter(), Counter({place: amount}))
         async with await open_writer(installation.where, "ledger") as db:
-            await db.atomic(attributing.add, OWNER, sums)
-            await db.atomic(attributing.keep_revenue, OWNER, [attributing.Revenue(1, 1, "EUR", amount, 1)])
+            await db.atomic(attribution_sums.add, OWNER, sums)
+            await db.atomic(attribution_sums.keep_revenue, OWNER, [attribution_sums.Revenue(1, 1, "EUR", amount, 1)])
 
     for amount, expected in ((most, most), (most, most), (10**30, most), (-(10**30), 0), (-most, -most), (-1, -most)):
         asyncio.run(add(amount))

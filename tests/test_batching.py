@@ -11,7 +11,8 @@ from shipping_cast import a_destination, an_app, an_event
 from exporter.batching import cut, passage
 from store.errors import Refused
 from store.event import Details
-from store.ledger import Fate, Parked
+from store.parked import Parked
+from store.tallies import Fate
 from wire.mapping import Mapped, Mapper
 
 HOUR = 492_012  # since 1970, of the cast's noon

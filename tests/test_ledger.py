@@ -11,10 +11,12 @@ from engines import Stores
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store import ledger
+from store import ledger, tallies
 from store.database import Database, Where, open_reader, open_writer
 from store.errors import Busy, Conflict, StoreUnavailable
-from store.ledger import Answer, Batch, Cursor, Fate, Health, LeaseLost, Parked, Passage
+from store.ledger import Answer, Batch, Cursor, Health, LeaseLost, Passage
+from store.parked import Parked
+from store.tallies import Fate
 
 APP, DESTINATION = "com.owner.charts", "6f1d2c3a-8b4e-5f60-9a7b-1c2d3e4f5061"
 HELD = Cursor(APP, DESTINATION, 0, 0)
@@ -95,7 +97,7 @@ def test_a_cursor_never_goes_back_and_never_passes_the_same_event_twice(where: W
         with pytest.raises(LeaseLost):
             await ledger.move(db, HELD, "one", accepted(seq), NOW)
         assert (await cursor(db)).seq == 10
-        assert await ledger.fates(db, APP, DESTINATION) == {"accepted": 0, "suppressed": 0, "parked": 0, "expired": 0}
+        assert await tallies.fates(db, APP, DESTINATION) == {"accepted": 0, "suppressed": 0, "parked": 0, "expired": 0}
 
     in_a_ledger(where, work)
 
@@ -146,7 +148,7 @@ def test_an_attempts_end_the_fates_and_the_move_are_written_together(where: Wher
             (11, "id-11", "too_large", "40000 bytes", NOW + 7)
         ]
         assert (await cursor(db)).seq == 12
-        assert await ledger.fates(db, APP, DESTINATION) == {"accepted": 1, "suppressed": 0, "parked": 1, "expired": 0}
+        assert await tallies.fates(db, APP, DESTINATION) == {"accepted": 1, "suppressed": 0, "parked": 1, "expired": 0}
 
     in_a_ledger(where, work)
 
@@ -287,6 +289,6 @@ def test_the_tallies_are_the_sum_of_the_moves_that_were_made(
                 assert seq > at
                 at, counted = seq, counted + n
         assert (await cursor(db)).seq == at
-        assert (await ledger.fates(db, APP, DESTINATION))["accepted"] == counted
+        assert (await tallies.fates(db, APP, DESTINATION))["accepted"] == counted
 
     in_a_ledger(stores.new(tmp_path_factory.mktemp("ledger")), work)

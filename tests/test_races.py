@@ -18,14 +18,16 @@ from engines import look
 from shipping_cast import OWNER, Details, Installation, an_event
 from test_log import NOW, entry, row
 
-from store import ledger, log
+from store import ledger, log, parked, tallies
 from store.database import Database, Server, Where, open_writer
 from store.entry import Entry, Rejection, Visitor
-from store.ledger import Cursor, Fate, Parked, Passage
+from store.ledger import Cursor, Passage
+from store.parked import Parked
 from store.postgres import database as postgres
 from store.postgres.connection import connect
 from store.sqlite import database as sqlite
 from store.sqlite.database import FILES
+from store.tallies import Fate
 
 WORKERS = 8
 COURSES = [(f"com.owner.app{number % 20}", f"course-{number}") for number in range(400)]
@@ -112,9 +114,9 @@ def test_an_intent_is_carried_out_once_by_runs_that_find_it_at_once(where: Where
         await ledger.move(db, Cursor(OWNER, "course", 0, 0), "run", passage, NOW)
 
     in_ledger(where, park)
-    told = at_once(where, lambda worker, transaction: transaction(ledger._carry_out, asked, NOW))
+    told = at_once(where, lambda worker, transaction: transaction(parked._carry_out, asked, NOW))
     assert Counter(outcome for each in told for outcome in each) == {"dropped": 40}
-    assert in_ledger(where, lambda db: ledger.fates(db, OWNER, "course")) == {
+    assert in_ledger(where, lambda db: tallies.fates(db, OWNER, "course")) == {
         "accepted": 0,
         "suppressed": 40,
         "parked": 0,

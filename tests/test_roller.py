@@ -32,7 +32,7 @@ def rolled_until(cast: Cast, condition: Callable[[int], bool]) -> None:
             await open_reader(cast.where, "log") as reader,
         ):
             roller = Roller(registry, reader, db, Writer(db, cast.data_dir))
-            roller.start()
+            await roller.start()
             await until_async(lambda: condition(cast.rows("select seq from rollups")[0][0]))
             await roller.stop()
 

@@ -40,7 +40,7 @@ FAN_OUT = {
     "ledger.cursors": ONCE_A_RUN,
     "ledger.doubt": ONCE_A_RUN,
     "ledger.forget": ONCE_A_RUN,
-    "ledger.parked": ONCE_A_LOOK,
+    "parked.listed": ONCE_A_LOOK,
     "receipts.all": ONCE_A_LOOK,
     "ledger.recover": ONCE_A_RUN,
     "postback_ledger.disabled": ONCE_A_LOOK,

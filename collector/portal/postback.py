@@ -22,10 +22,11 @@ from collector.portal.frame import EDITORS, VIEWERS, NotFound, Page, Portal, rea
 from collector.portal.postbacks import DELAYS, DELIVERIES, STATES, entered, standing, waiting, wished
 from collector.portal.reading import given, stores
 from collector.portal.words import OUTCOMES, sentence
-from store import postback_ledger, postbacks
+from store import postback_ledger, postback_pages, postbacks
 from store.endpoint import checked_hook
 from store.errors import ConfigError
-from store.postback_ledger import LAST, NO_END, Health
+from store.postback_ledger import Health
+from store.postback_pages import LAST, NO_END
 from store.postbacks import MOST_RETRIES, Target, Wishes
 from store.registry import App
 from wire import macros, signature, webhook
@@ -107,13 +108,13 @@ async def _page(
     place, before = _place(given(request, "before")), given(request, "sent_before") or LAST
     async with stores(portal, request) as opened:
         health, sums = Health(), dict[tuple[str, str], int]()
-        found, attempts = list[postback_ledger.Postback](), list[postback_ledger.Attempt]()
+        found, attempts = list[postback_ledger.Postback](), list[postback_pages.Attempt]()
         if opened.ledger is not None:
             fares = await postback_ledger.health(opened.ledger, app.app_key)
             health = fares.get(target.keys, Health())
-            sums = await postback_ledger.sums(opened.ledger, target.keys)
-            found = await postback_ledger.page(opened.ledger, target.keys, state, place, PAGE + 1)
-            attempts = await postback_ledger.attempts(opened.ledger, target.keys, outcome, before, PAGE + 1)
+            sums = await postback_pages.sums(opened.ledger, target.keys)
+            found = await postback_pages.page(opened.ledger, target.keys, state, place, PAGE + 1)
+            attempts = await postback_pages.attempts(opened.ledger, target.keys, outcome, before, PAGE + 1)
     wishes = [wish for wish in await waiting(portal, app) if wish.target_id == target.target_id]
     enabling = any(wish.action == "enable" for wish in wishes)
     filters = {"state": state, "outcome": outcome}
@@ -309,7 +310,7 @@ async def _named(portal: Portal, request: Request, target: Target, fields: dict[
         if opened.ledger is None:
             raise NotFound
         if fields.get("all"):
-            found = await postback_ledger.page(opened.ledger, target.keys, state, limit=MOST_AT_ONCE)
+            found = await postback_pages.page(opened.ledger, target.keys, state, limit=MOST_AT_ONCE)
             seqs = [each.seq for each in found]
         else:
             seqs = list(await postback_ledger.some(opened.ledger, target.keys, [one]))

@@ -13,7 +13,7 @@ from collector.portal.details import State
 from collector.portal.frame import EDITORS, VIEWERS, Page, Portal, moment, read_form, see, who
 from collector.portal.reading import runs, stores
 from collector.portal.words import sentence, span
-from store import destinations, postback_ledger, postbacks
+from store import destinations, postback_intents, postback_ledger, postback_pages, postbacks
 from store.database import Database
 from store.destinations import MAIN
 from store.errors import ConfigError
@@ -93,7 +93,7 @@ NOTICES = {
 async def _sums(db: Database, target: Target) -> dict[str, int]:
     """By state alone."""
     found = dict.fromkeys(STATES, 0)
-    for (state, _), n in (await postback_ledger.sums(db, target.keys)).items():
+    for (state, _), n in (await postback_pages.sums(db, target.keys)).items():
         found[state] += n
     return found
 
@@ -158,7 +158,7 @@ async def waiting(portal: Portal, app: App) -> Collection[Intent]:
     """What was asked of the exporter for this app and is not done yet."""
     asked = await postbacks.asked(portal.registry, app.app_key)
     async with runs(portal) as db:
-        done = await postback_ledger.done(db, [wish.intent_id for wish in asked]) if db and asked else set()
+        done = await postback_intents.done(db, [wish.intent_id for wish in asked]) if db and asked else set()
     return [wish for wish in asked if wish.intent_id not in done]
 
 
