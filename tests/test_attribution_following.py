@@ -179,6 +179,14 @@ def test_a_run_of_the_exporter_attributes_and_tells_of_it(installation: Installa
     assert "1 installs: 1 attributed, 0 organic" in report.summary()
 
 
+def test_a_run_that_decides_anew_tells_what_changed(installation: Installation) -> None:
+    installation.collect(installed())
+    follow(installation)
+    installation.collect(view(SPRING, received_at=NOON + HOUR), installed(NOON + HOUR))
+    summary = follow(installation, NOON + HOUR).summary()
+    assert summary == "; 1 installs, 1 decided anew: +1 attributed, -1 organic, +1 reinstalls"
+
+
 def test_late_evidence_decides_anew_and_both_decisions_are_kept(installation: Installation) -> None:
     installation.collect(installed(), installed(NOON, anonymous_id="b" * 40))
     follow(installation)
