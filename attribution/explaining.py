@@ -78,7 +78,8 @@ def _lost(each: Influencer) -> str:
 
 
 def _met(touchpoint: Touchpoint) -> str:
-    return f"{touchpoint.campaign.key}, a {touchpoint.kind} at {_at(touchpoint.at)}"
+    when = f" at {_at(touchpoint.at)}" if touchpoint.timed else ", nobody says when"
+    return f"{touchpoint.campaign.key}, a {touchpoint.kind}{when}"
 
 
 def _matched(match: Match) -> str:
