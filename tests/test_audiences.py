@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from threading import Thread
 from typing import Any
 
-import psycopg
 import pytest
 from conftest import Cast
 from engines import look
@@ -16,12 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from rollup_cast import NOW, count
 from test_subjects import OWNER, in_log, sent
-from waiting import until
 
 from store.audiences import noting, reading
 from store.audiences.noting import SLOT_MS
 from store.audiences.statements import Membership, Statement, Trait, statements
-from store.database import Server, Where, open_reader
+from store.database import Where, open_reader
 from store.event import NewRow
 from store.rollups import following
 from store.rollups.checking import check
@@ -177,23 +174,6 @@ def test_two_names_that_are_one_when_cut_are_one_statement(fresh: Where) -> None
     forget_up_to(fresh, 2)
     count(fresh, [said(False, NOW + 5, audience=name)])
     assert list(sizes(fresh).values()) == [1]
-
-
-@pytest.mark.only("postgresql", "on SQLite one transaction writes at a time")
-def test_who_comes_back_while_it_is_forgotten_that_they_left_stays(fresh: Server) -> None:
-    count(fresh, [said(True, NOW), said(False, NOW + 1)])
-    removed = f"('{OWNER[0]}', 1, 'retention', 1, 2, 2)"
-    look(fresh, "log", f"insert into removed (app_key, hour, reason, first_seq, last_seq, n) values {removed}")
-    waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    with psycopg.connect(fresh.url, autocommit=True) as look_on, psycopg.connect(fresh.url) as counting:
-        counting.execute("update log.rollups set taken_by = 'another' where one = 1")
-        counting.execute("update log.audience_members set member = 1, told_seq = 3")
-        forgetting = Thread(target=in_log, args=(fresh, forget, 100))
-        forgetting.start()
-        until(lambda: look_on.execute(waiting).fetchone())
-        counting.commit()
-        forgetting.join()
-    assert look(fresh, "log", "select id, member from audience_members") == [("u1", 1)]
 
 
 def forget_up_to(where: Where, seq: int) -> None:

@@ -12,6 +12,7 @@ from itertools import chain
 
 from store.audiences import noting as audiences
 from store.database import Connection
+from store.rollups.counting import hold
 from store.subjects.naming import Id, Listing
 from store.subjects.noting import graph_of, keep
 from store.subjects.reading import read_ids
@@ -22,7 +23,7 @@ HOURS_A_DAY = 24
 def forget(connection: Connection, limit: int, /) -> int:
     """Forget at most so many links, who left an audience, and what was said of members, of events that are no more; how
     many were. Nobody counts meanwhile: whoever comes back to an audience would be forgotten for having left it."""
-    connection.execute(_ALONE)
+    hold(connection)
     n = 0
     for app_key, hour, seq in connection.execute(_REMOVED).fetchall():
         n += _forget_links(connection, app_key, hour // HOURS_A_DAY, limit - n)
@@ -83,12 +84,6 @@ def erase(connection: Connection, listing: Listing, kind: str, text: str, now: i
     audiences.leave(connection, listing, left, now)
     return ids
 
-
-# It changes nothing, and waits for whoever counts; who counts next waits for it.
-_ALONE = """/* subjects.alone */
-    update rollups
-    set seq = seq
-    where one = 1"""
 
 _REMOVED = """/* subjects.removed */
     select app_key, max(hour), max(last_seq)
