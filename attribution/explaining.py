@@ -22,6 +22,23 @@ BECAUSE: dict[Lost, str] = {
     "other_device": "the devices differ",
     "not_allowed": "this app does not match by address and agent",
 }
+KNOWN_BY = {
+    "anonymous": "the visitor's id",
+    "partner": "the partner's own id",
+    "previous_id": "an earlier id",
+    "account": "the account",
+    "user": "the partner's user",
+    "idfa": "Apple's advertising id",
+    "idfv": "Apple's id for the vendor",
+    "adid": "the advertising id",
+    "advertising_id": "the advertising id",
+    "amazon_adid": "Amazon's advertising id",
+    "oaid": "the open advertising id",
+    "android_id": "the Android id",
+    "kochava_device_id": "Kochava's id of the device",
+    "network": "address and agent",
+} | dict.fromkeys(("device", "device_id", "openudid", "udid", "imei", "mac"), "the device's id")
+HASHED = ("md5", "sha1", "sha256")
 NOBODYS = {"no_touchpoint": "nobody is known to have met a campaign before it"} | {
     reason: f"of what was met, the best lost because {because}" for reason, because in BECAUSE.items()
 }
@@ -61,12 +78,21 @@ def _lost(each: Influencer) -> str:
 
 
 def _met(touchpoint: Touchpoint) -> str:
-    return f"{touchpoint.campaign.key}, a {touchpoint.kind} at {_at(touchpoint.at)}"
+    when = f" at {_at(touchpoint.at)}" if touchpoint.timed else ", nobody says when"
+    return f"{touchpoint.campaign.key}, a {touchpoint.kind}{when}"
 
 
 def _matched(match: Match) -> str:
-    by = "the platform's claim" if match.level == "claim" else f"the same {match.by}"
+    by = "the platform's claim" if match.level == "claim" else f"known by {known_by(match.by)}"
     return f"{by}, within {told(match.length)} ({match.set_by})"
+
+
+def known_by(kind: str) -> str:
+    """The kind of an id, as a person would call it; a link has the name that its sender gave it."""
+    plain, _, method = kind.rpartition("_")
+    if method in HASHED and plain in KNOWN_BY:
+        return f"{KNOWN_BY[plain]}, hashed"
+    return KNOWN_BY.get(kind, f"the link {kind.removeprefix('link ')}")
 
 
 def changes(before: Decision, after: Decision) -> list[str]:

@@ -6,8 +6,9 @@ import msgspec
 
 
 class Attributed(msgspec.Struct):
-    """A run's sums. `again` counts decisions that are another than before, `taken` apps that another run works on, and
-    `failed` apps where something went wrong that is no event's fault."""
+    """A run's sums. An outcome's is the difference that the run made: an install that was nobody's, and is now a
+    campaign's, takes one away from `organic`. `again` counts decisions that are another than before, `taken` apps that
+    another run works on, and `failed` apps where something went wrong that is no event's fault."""
 
     apps: int = 0
     events: int = 0
@@ -28,4 +29,10 @@ class Attributed(msgspec.Struct):
         """The end of a line for a person; '' when there was nothing to do."""
         if not self.installs and not self.again:
             return ""
-        return f"; {self.installs} installs: {self.attributed} attributed, {self.organic} organic"
+        outcomes = {"attributed": self.attributed, "organic": self.organic}
+        outcomes |= {"reinstalls": self.reinstalls} if self.reinstalls else {}
+        outcomes |= {"told again": self.told_again} if self.told_again else {}
+        if not self.again:
+            return f"; {self.installs} installs: " + ", ".join(f"{n} {name}" for name, n in outcomes.items())
+        changed = ", ".join(f"{n:+} {name}" for name, n in outcomes.items())
+        return f"; {self.installs} installs, {self.again} decided anew: {changed}"

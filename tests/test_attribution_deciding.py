@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from attribution.deciding import decide, level_of, standings
 from attribution.decision import Decision, decode, encode
 from attribution.evidence import identity
+from attribution.explaining import sentences
 from attribution.rules import Rules, Windows
 from collector.doors.calls import DEVICE_IDS
 
@@ -65,6 +66,11 @@ ALL = ("anonymous:a", "account:u", "idfa:d", "network:n")
 def test_who_wins_and_why_the_others_lose(touches: list[Any], winner: str, losers: dict[str, str]) -> None:
     decision = decide(install(*ALL), touches, RULES)
     assert (won(decision), lost(decision)) == (winner, losers)
+
+
+def test_of_a_claim_without_a_time_none_is_told() -> None:
+    (said,) = sentences(decide(install(), [touch("spring", -HOUR, timed=False)], RULES))
+    assert said.startswith("attributed to mail/spring, a click, nobody says when: known by the visitor's id, within ")
 
 
 @pytest.mark.parametrize("form", ["", "_md5", "_sha1", "_sha256"])

@@ -15,7 +15,7 @@ from engines import look
 from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, Details, Installation, Silence, an_event
 
 import footfall
-from attribution import decision
+from attribution import decision, explaining
 from attribution.decision import WHOLE, Decision
 from attribution.models import NAMES
 from exporter import turn
@@ -31,6 +31,7 @@ from store.errors import Conflict
 from store.event import PARTNER, Event
 from store.event_rules import Rule
 from store.rollups.following import catch_up
+from store.subjects.naming import DEVICES, OURS, PREVIOUS
 
 HOUR, DAY = 3_600_000, 86_400_000
 OWNERS = Listing(OWNER, "owner")
@@ -177,6 +178,14 @@ def test_a_run_of_the_exporter_attributes_and_tells_of_it(installation: Installa
     assert report.attribution is not None
     assert (report.attribution.installs, report.attribution.attributed) == (1, 1)
     assert "1 installs: 1 attributed, 0 organic" in report.summary()
+
+
+def test_a_run_that_decides_anew_tells_what_changed(installation: Installation) -> None:
+    installation.collect(installed())
+    follow(installation)
+    installation.collect(view(SPRING, received_at=NOON + HOUR), installed(NOON + HOUR))
+    summary = follow(installation, NOON + HOUR).summary()
+    assert summary == "; 1 installs, 1 decided anew: +1 attributed, -1 organic, +1 reinstalls"
 
 
 def test_late_evidence_decides_anew_and_both_decisions_are_kept(installation: Installation) -> None:
@@ -435,6 +444,13 @@ def test_the_sums_are_checked_against_the_installs(installation: Installation) -
     assert attribution_check(balance(installation)).text == f"attribution: the sums are off: {OWNER}"
 
 
+def test_every_kind_of_id_has_words() -> None:
+    for kind in [*OURS, PREVIOUS, *DEVICES]:
+        assert not explaining.known_by(kind).startswith("the link"), kind
+    assert explaining.known_by("idfa_sha1") == "Apple's advertising id, hashed"
+    assert [explaining.known_by(kind) for kind in ("crm", "link user")] == ["the link crm", "the link user"]
+
+
 @pytest.mark.only("sqlite", "what is said of an install knows no engine")
 def test_a_decision_is_explained_in_sentences(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     (first, *_) = installation.collect(installed())
@@ -449,7 +465,8 @@ def test_a_decision_is_explained_in_sentences(installation: Installation, monkey
     lines = [line.strip() for line in said.output.splitlines()]
     assert lines[0] == "install at 2026-02-16 12:00:00 UTC, told by the marketplace"
     assert lines[2:5] == [
-        "attributed to mail/autumn, a click at 2026-02-15 12:00:00 UTC: the same anonymous, within 30d (default)",
+        "attributed to mail/autumn, a click at 2026-02-15 12:00:00 UTC:"
+        " known by the visitor's id, within 30d (default)",
         "not mail/spring, a click at 2026-02-14 12:00:00 UTC: the winner was later",
         "changed: outcome, reason, winner, match, path, 2 more touchpoints",
     ]

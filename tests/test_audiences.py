@@ -166,6 +166,16 @@ def test_what_was_said_of_a_member_goes_with_its_events_and_the_newest_stays(fre
     assert sizes(fresh) == {"vips": 0}
 
 
+def test_two_names_that_are_one_when_cut_are_one_statement(fresh: Where) -> None:
+    name, other = "n" * 110, "n" * 111
+    count(fresh, [said(False, NOW, "u2", audience=name)])
+    count(fresh, [sent("u1-cookie", "u1", NOW + 10, properties={name: True, other: True})])
+    assert changes(fresh, "n" * 99 + "…") == [(NOW + 10, "u1", True)]
+    forget_up_to(fresh, 2)
+    count(fresh, [said(False, NOW + 5, audience=name)])
+    assert list(sizes(fresh).values()) == [1]
+
+
 def forget_up_to(where: Where, seq: int) -> None:
     look(where, "log", "delete from removed")
     removed = f"('{OWNER[0]}', 1, 'retention', 1, {seq}, {seq})"

@@ -305,6 +305,14 @@ def test_a_call_that_names_nobody_is_rejected_and_kept_without_its_address(doors
 
 
 @SQLITE
+def test_an_id_may_have_any_name_and_hides_nothing_that_is_too_long(doors: Doors, cast: Cast) -> None:
+    for name, text in (("n" * 201, "x"), ("n", "x" * 201)):
+        answer = post(doors, call(cast, event_name=name, device_ids={"event": text}))
+        assert (answer.status_code, answer.json().get("reason")) == (400, "invalid")
+    assert post(doors, call(cast, device_ids={"event": "x"})).json()["stored"] == 1
+
+
+@SQLITE
 def test_reserved_keys_and_odd_data_are_flagged_and_kept(doors: Doors, cast: Cast) -> None:
     assert post(doors, call(cast, event_data={"network": "n", "campaign": "c", "sum": 1})).json()["stored"] == 1
     details = cast.event()["details"]

@@ -96,6 +96,7 @@ def test_a_visitor_is_found_by_any_id_of_the_same_subject(house: House) -> None:
 def test_without_an_audience_the_page_says_how_one_comes(house: House) -> None:
     with reading(house, [happened()]) as reader:
         assert "No audience yet" in reader.read(AUDIENCES)
+        assert f'href="{CHARTS}/details">Details</a>.' in reader.get(AUDIENCES).text
         assert reader.get(f"{AUDIENCES}?audience=unheard_of").status_code == 404
         assert "No audience yet" in reader.read(f"{BOARDS}/audiences")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from typing import Any
 from urllib.parse import quote
@@ -99,6 +100,8 @@ def test_without_events_the_page_says_where_to_send_them(house: House) -> None:
         assert "No events yet" in page
         key = house.rows("select ingest_key from apps where app_key = 'com.owner.charts'")[0][0]
         assert key in page
+        hosts = r"Segment's clients, as their host https?://[^/ ]+ Segment's HTTP API https?://[^/ ]+/v1 "
+        assert re.search(hosts, page)
         reader.browser.enter("viewer")
         assert key not in reader.read(PAGE)
 

@@ -124,14 +124,14 @@ def _address(scope: Scope) -> str:
 
 
 def _facts(headers: dict[bytes, bytes], received_at: int, address: str | None) -> Facts:
-    agent, locale = _reader(headers.get(b"user-agent", b""), headers.get(b"accept-language", b""))
+    agent, locale = _reader(headers.get(b"user-agent", b"")[:512], headers.get(b"accept-language", b"")[:512])
     return Facts(received_at, agent, locale, headers.get(b"sec-gpc") == b"1", address)
 
 
 @lru_cache(maxsize=2048)
 def _reader(user_agent: bytes, accept_language: bytes) -> tuple[str | None, str | None]:
     """The agent's text, and the first language that the browser prefers when it looks like one."""
-    agent = user_agent[:512].decode("latin-1").replace("\0", "")
+    agent = user_agent.decode("latin-1").replace("\0", "")
     first = accept_language.split(b",", 1)[0].split(b";", 1)[0].strip()
     shaped = 0 < len(first) <= 35 and first.isascii() and first.replace(b"-", b"").isalnum()
     return agent or None, first.decode() if shaped else None

@@ -110,11 +110,12 @@ def _check(told: Told) -> None:
         raise Refused("no_event", "a track call names its event - at `$.event`")
     together = f"{told.name}{told.anonymous_id}{told.user_id}"
     if told.ids or len(together) > MOST_CHARACTERS or "\0" in together:
-        _check_each({"event": told.name, "anonymousId": told.anonymous_id, "userId": told.user_id, **told.ids})
+        named = [("event", told.name), ("anonymousId", told.anonymous_id), ("userId", told.user_id)]
+        _check_each([*named, *told.ids.items()])
 
 
-def _check_each(texts: dict[str, str | None]) -> None:
-    for what, text in texts.items():
+def _check_each(texts: list[tuple[str, str | None]]) -> None:
+    for what, text in texts:
         if text and (len(text) > MOST_CHARACTERS or "\0" in text):
             raise Refused("invalid", f"at most {MOST_CHARACTERS} characters, none of them NUL - at `$.{what}`")
 

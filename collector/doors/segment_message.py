@@ -303,10 +303,14 @@ def _campaign(given: dict[str, Any]) -> dict[str, str]:
     return parts
 
 
-@lru_cache(maxsize=1024)
 def part_of(name: str) -> str:
     """What a campaign's part is called: without `utm_`, and in small letters with `_` between the words."""
-    name = name[:200].removeprefix("utm_")
+    return _part_of(name[:200])
+
+
+@lru_cache(maxsize=1024)
+def _part_of(name: str) -> str:
+    name = name.removeprefix("utm_")
     return "name" if name == "campaign" else _HUMP.sub(r"\1_\2", name).lower()
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from attribution.decision import Decision, Influencer, Match
 from attribution.evidence import Campaign, Touchpoint
+from attribution.explaining import known_by
 from collector.portal.words import span
 
 OUTCOMES = {
@@ -29,19 +30,6 @@ LEVELS = {
     "account": "the same account",
     "visitor": "the same visitor",
     "probabilistic": "a guess, by address and agent",
-}
-KNOWN_BY = {
-    "anonymous": "the visitor's id",
-    "partner": "the partner's own id",
-    "previous": "an earlier id",
-    "account": "the account",
-    "user": "the partner's user",
-    "idfa": "Apple's advertising id",
-    "idfv": "Apple's id for the vendor",
-    "adid": "the advertising id",
-    "android_id": "the Android id",
-    "device": "the device's id",
-    "network": "address and agent",
 }
 WINDOWS = {"click": "a click", "probabilistic": "a click known by address and agent alone", "view": "a view"}
 LOST = {
@@ -141,10 +129,10 @@ def _same_person(match: Match) -> str:
     """How certain it is that both are of one person."""
     if match.level == "claim":
         return "The platform itself says that this install came by it."
-    known_by = f"is known by {KNOWN_BY.get(match.by, match.by)}"
+    known = f"is known by {known_by(match.by)}"
     if match.level == "probabilistic":
-        return f"That it was the same person {known_by} alone, which is a guess; nobody else fits."
-    return f"That it was the same person {known_by}."
+        return f"That it was the same person {known} alone, which is a guess; nobody else fits."
+    return f"That it was the same person {known}."
 
 
 def _window(match: Match) -> str:
@@ -153,8 +141,8 @@ def _window(match: Match) -> str:
 
 def how(match: Match) -> str:
     """How a touch is known to be of the same person."""
-    known_by = f"known by {KNOWN_BY.get(match.by, match.by)}"
-    return known_by if match.level not in ("claim", "probabilistic") else f"{known_by}: {LEVELS[match.level]}"
+    known = f"known by {known_by(match.by)}"
+    return known if match.level not in ("claim", "probabilistic") else f"{known}: {LEVELS[match.level]}"
 
 
 def lost(each: Influencer, at: int) -> str:

@@ -48,10 +48,8 @@ def statements(
     if kind == "identify":
         if isinstance(personas, dict) and personas.get("computation_class"):
             return _of_computation(properties, personas)
-        known = [
-            (key, value) for key, value in properties.items() if isinstance(value, bool) and is_audience(_cut(key))
-        ]
-        return [Membership(_cut(key), value) for key, value in known]
+        booleans = {_cut(key): value for key, value in properties.items() if isinstance(value, bool)}
+        return [Membership(name, value) for name, value in booleans.items() if is_audience(name)]
     if kind == "track":
         return _of_track(name, properties, personas if isinstance(personas, dict) else {})
     return []

@@ -53,6 +53,11 @@ def take_turn(connection: Connection, turn: Turn) -> bool:
     return connection.execute(_TAKE_TURN, values).rowcount == 1
 
 
+def hold(connection: Connection) -> None:
+    """Have nobody count until this transaction ends; waits for who does."""
+    connection.execute(_HOLD)
+
+
 def count(connection: Connection, turn: Turn, events: Sequence[Counted], known: Known, up_to: int) -> bool:
     """Count events that follow each other in the log, the last of them being `up_to`'s or before it. `known` may hold
     what an earlier call of the same process left there. False: it was another's turn, and nothing was done."""
@@ -307,6 +312,12 @@ _TAKE_TURN = """/* rollups.take_turn */
     update rollups
     set taken_by = ?, taken_until = ?
     where one = 1 and seq = ? and (taken_by = ? or taken_until < ?)"""
+
+# It changes nothing but who may go on: whoever counts takes a turn first, which is this row.
+_HOLD = """/* rollups.hold */
+    update rollups
+    set seq = seq
+    where one = 1"""
 
 _MOVE_ON = """/* rollups.move_on */
     update rollups

@@ -29,6 +29,7 @@ FACETS = (EVENT, *BROKEN_DOWN, LINKED, SUPPRESSED, CALL, SENT, NEXT, BEFORE, TIM
 
 REST = "…"  # the value of all that is not kept apart
 MOST_CHARACTERS = 100
+MOST_REMEMBERED = 512  # characters of a referrer
 MOST_VALUES = 300
 MOST_PARAMETERS = 20  # of a page's address, beside the campaign's
 MOST_LINKS = 3_000  # of journeys; of events' names, those that were deleted among them
@@ -106,14 +107,22 @@ def label(told: Told) -> str:
     return cut(" ".join((told.label or told.target or "").split()))
 
 
-@lru_cache(maxsize=4096)
 def host(referrer: str | None) -> str:
     """Where a visitor came from; '' when nobody says."""
+    if not referrer:
+        return ""
+    return _remembered(referrer) if len(referrer) <= MOST_REMEMBERED else _host(referrer)
+
+
+def _host(referrer: str) -> str:
     try:
-        found = urlsplit(referrer or "").hostname or ""
+        found = urlsplit(referrer).hostname or ""
     except ValueError:
         return ""
     return cut(found.removeprefix("www."))
+
+
+_remembered = lru_cache(maxsize=4096)(_host)
 
 
 def is_cut(text: str) -> bool:

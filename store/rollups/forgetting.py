@@ -6,7 +6,7 @@ Numbers of events and sets of visitors stay, as does the greatest number of a vi
 from __future__ import annotations
 
 from store.database import Connection
-from store.rollups.counting import last_number
+from store.rollups.counting import hold, last_number
 
 Place = tuple[str, str]  # a partner, and one of the visitors' anonymous ids
 
@@ -18,7 +18,9 @@ def forget_events(connection: Connection, app_key: str, up_to: int) -> None:
 
 
 def forget_visitors(connection: Connection, place: Place, limit: int, /) -> Place | None:
-    """Look at the next visitors past a place; where to go on, None at the end. One who comes again is a new one."""
+    """Look at the next visitors past a place; where to go on, None at the end. One who comes again is a new one; nobody
+    counts meanwhile, or they would not be."""
+    hold(connection)
     rows = connection.execute(_NEXT, (*place, limit)).fetchall()
     gone = [(partner_key, visitor) for partner_key, _, visitor in rows if _is_gone(connection, partner_key, visitor)]
     for sql in (_FORGET_NAMES, _FORGET_JOURNEYS, _FORGET_VISITOR):

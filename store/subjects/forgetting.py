@@ -12,6 +12,7 @@ from itertools import chain
 
 from store.audiences import noting as audiences
 from store.database import Connection
+from store.rollups.counting import hold
 from store.subjects.naming import Id, Listing
 from store.subjects.noting import graph_of, keep
 from store.subjects.reading import read_ids
@@ -21,7 +22,8 @@ HOURS_A_DAY = 24
 
 def forget(connection: Connection, limit: int, /) -> int:
     """Forget at most so many links, who left an audience, and what was said of members, of events that are no more; how
-    many were."""
+    many were. Nobody counts meanwhile: whoever comes back to an audience would be forgotten for having left it."""
+    hold(connection)
     n = 0
     for app_key, hour, seq in connection.execute(_REMOVED).fetchall():
         n += _forget_links(connection, app_key, hour // HOURS_A_DAY, limit - n)

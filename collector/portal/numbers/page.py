@@ -174,7 +174,6 @@ def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
             "kinds": KINDS,
             "counted_words": COUNTED,
             "snippet": portal.url("/js/footfall.js"),
-            "api": portal.url("/v1"),
         }
         return portal.page(request, f"{page.name}.html", told | dict(page.told(values, of)))
 
