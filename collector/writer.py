@@ -63,6 +63,7 @@ class Writer:
         self._queue: deque[Waiting] = deque()
         self._rows = 0
         self._bytes = 0
+        self._newest: asyncio.Future[Stored] | None = None
         self._wake = asyncio.Event()
         self._busy = False  # the last commit held several entries
         self._stopping = False
@@ -103,10 +104,16 @@ class Writer:
         self.check_open()
         waiting = Waiting(entry, size, self._loop.create_future())
         self._queue.append(waiting)
+        self._newest = waiting.stored
         self._rows += len(entry.rows) + len(entry.rejections)
         self._bytes += size
         self._wake.set()
         return waiting.stored
+
+    async def settle(self) -> None:
+        """Wait until what is on its way now is stored, or cannot be: whoever asks the log then is told of it."""
+        if self._newest is not None and not self._newest.done():
+            await asyncio.wait([self._newest])
 
     def shed(self, door: str, received_at: int) -> None:
         """Count a request that was turned away unread."""

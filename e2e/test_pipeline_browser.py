@@ -18,6 +18,8 @@ from landed import Landed
 from playwright.sync_api import Browser, BrowserContext, Page
 from processes import COMMAND, Footfall, Process, free_port, wait_until
 
+from selftest.processes import Failed
+
 CHARTS = "/demo/apps/1218401/board-charts"  # Fernhollow's, default profile, paid
 RIBBON = "/demo/apps/1219033/release-ribbon"  # Fernhollow's too
 POCKETS = "/demo/apps/1220118/time-pockets"  # Pebblewick's, European
@@ -47,7 +49,12 @@ class Demo:
 
     def wait_for(self, visitor: str, *wanted: tuple[str, str]) -> dict[tuple[str, str], Message]:
         """Every (plugin id, kind) of a visitor's once it landed, each exactly once and nothing beside them."""
-        wait_until(lambda: len(self.landed(visitor)) >= len(wanted), f"{wanted} landed")
+        try:
+            wait_until(lambda: len(self.landed(visitor)) >= len(wanted), f"{wanted} landed", 60)
+        except Failed as failed:
+            landed = [(message["properties"]["pluginId"], kind(message)) for message in self.landed(visitor)]
+            cursors = self.footfall.rows("ledger", "select * from cursors")
+            raise Failed(f"{failed}; landed {landed}, stored {self.stored(visitor)}, cursors {cursors}") from None
         found = {(message["properties"]["pluginId"], kind(message)): message for message in self.landed(visitor)}
         assert sorted(found) == sorted(wanted)
         assert len(self.landed(visitor)) == len(wanted)

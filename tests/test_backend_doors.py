@@ -1,14 +1,20 @@
 """The back end's doors: who may tell what, what is stored of it, and that an account id is kept nowhere."""
 
 import json
+import re
+import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 from conftest import DAY_MS, LISTING, OTHER_VISITOR, VISITOR, Cast, Doors, iso, view
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waiting import until, until_async
+
+from collector.writer import Writer
 
 ACCOUNT = "557058:f58131cb-b67d-43c7-b30d-6b58d40bd077"
 USER_ID = "f4b813b0c03f32d1e08ca4757e870aef4be2230f"
@@ -300,6 +306,33 @@ def test_an_install_inherits_the_visitors_word_unless_it_brings_one_and_gpc_is_n
         doors.send(signed(cast, consent=listing, gpc=gpc))
     doors.tell("installs", install(sharing=sharing))
     assert cast.events()[-1]["suppressed"] == suppressed
+
+
+def test_an_install_knows_the_word_of_a_view_that_is_still_on_its_way(
+    doors: Doors, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit is held up until the install had time to be judged without it."""
+    opened = threading.Event()
+
+    async def gather(writer: Writer) -> None:
+        await until_async(opened.is_set)
+
+    def waiting() -> int:
+        found = re.search(r"^footfall_queue_rows (\d+)", doors.client.get("/metrics").text, re.MULTILINE)
+        assert found is not None
+        return int(found[1])
+
+    monkeypatch.setattr(Writer, "_gather", gather)
+    with ThreadPoolExecutor(2) as threads:
+        viewed = threads.submit(doors.send, signed(cast, gpc=True))
+        until(lambda: waiting() == 1)
+        told = threads.submit(doors.tell, "installs", install())
+        wait([told], timeout=0.5)
+        held = waiting()
+        opened.set()
+        assert held == 1
+        assert (viewed.result().status_code, told.result().json()) == (204, STORED)
+    assert [event["suppressed"] for event in cast.events()] == ["gpc", "gpc"]
 
 
 def test_a_refusal_outlives_page_views_that_say_nothing(doors: Doors, cast: Cast) -> None:

@@ -151,7 +151,9 @@ class BackendDoor:
         return message.user_id
 
     async def _seen(self, app_key: str, anonymous_id: str | None, user_id: str) -> Visitor | None:
-        """What the app's listing said of this visitor; what it does not know of the visitor, of the user."""
+        """What the app's listing said of this visitor, up to this moment; what it does not know of the visitor, of the
+        user."""
+        await self._intake.writer.settle()  # the view that says it may have come just before
         seen = await log.visitor(self._reader, app_key, anonymous_id) if anonymous_id is not None else None
         if seen is not None and None not in (seen.partner_anonymous_id, seen.suppressed, seen.campaign):
             return seen
