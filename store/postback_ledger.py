@@ -67,7 +67,7 @@ class Closed(NamedTuple):
 
 
 _HEALTH = ", ".join(Health.__struct_fields__)
-_POSTBACK = ", ".join(Postback._fields)
+POSTBACK = ", ".join(Postback._fields)  # its columns
 
 
 async def health(db: Database, app_key: str | None = None) -> dict[Keys, Health]:
@@ -183,7 +183,7 @@ def _some(connection: Connection, keys: Keys, seqs: Sequence[int]) -> dict[int, 
 
 
 _ONE = f"""/* postback_ledger.one */
-    select {_POSTBACK}
+    select {POSTBACK}
     from postbacks
     where app_key = ? and target_id = ? and seq = ?"""  # noqa: S608 - our own column names
 
@@ -205,7 +205,7 @@ _SEEN = """/* postback_ledger.see */
     where app_key = ? and target_id = ? and lease_owner = ? and seen <= ?"""
 
 _RECORD = f"""/* postback_ledger.record */
-    insert into postbacks (app_key, target_id, {_POSTBACK}, changed_at)
+    insert into postbacks (app_key, target_id, {POSTBACK}, changed_at)
     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     on conflict (app_key, target_id, seq) do update
     set version = excluded.version, state = excluded.state, reason = excluded.reason,
@@ -217,7 +217,7 @@ async def due(db: Database, keys: Keys, now: int, limit: int) -> list[Postback]:
     """What may be sent now, the oldest first."""
     rows = await db.all(
         f"""/* postback_ledger.due */
-        select {_POSTBACK}
+        select {POSTBACK}
         from postbacks
         where app_key = ? and target_id = ? and state = 'pending' and due_at <= ?
         order by due_at, seq

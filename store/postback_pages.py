@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 
 from store.database import Database
-from store.postback_ledger import Keys, Postback
+from store.postback_ledger import POSTBACK, Keys, Postback
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -27,7 +27,6 @@ class Attempt(msgspec.Struct, frozen=True):
     detail: str
 
 
-_POSTBACK = ", ".join(Postback._fields)
 _ATTEMPT = ", ".join(Attempt.__struct_fields__)
 LAST = "z"  # sorts after every id
 NO_END = (1 << 53) - 1
@@ -56,7 +55,7 @@ async def page(
     at, seq = before
     rows = await db.all(
         f"""/* postback_pages.page */
-        select {_POSTBACK}
+        select {POSTBACK}
         from postbacks
         where app_key = ? and target_id = ? and (converted_at < ? or converted_at = ? and seq < ?)
           and (cast(? as text) is null or state = ?)
