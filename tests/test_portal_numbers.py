@@ -28,6 +28,7 @@ from collector.portal.numbers.wording import bin_label, earlier_words, time_word
 from collector.portal.view import MOST_DAYS, MOST_FILTERS, PERIODS, View, asked
 from store.database import open_reader, open_writer
 from store.event import NewRow
+from store.readers import Readers
 from store.rollups.facets import FILTERS, MOST_CHARACTERS, MOST_LINKS, MOST_VALUES
 from store.rollups.following import ask_for_rebuild
 from store.rollups.journeys import BUCKETS, MOST_STEPS, SILENT_MS, TRAIL
@@ -36,6 +37,7 @@ from store.rollups.reading import Scope, Span
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 CHARTS, BOARDS = "com.owner.charts", "com.owner.boards"
 PAGE = f"/apps/{CHARTS}/overview"
+EVENTS = "select count(*) from events"
 SNIPPET = '<script async src="http://127.0.0.1:8000/js/footfall.js" data-app="com.owner.charts"></script>'
 
 
@@ -103,6 +105,22 @@ def big_numbers(browser: Browser, path: str) -> dict[str, str]:
         r'figure-name">([^<]+)</span>\s*<strong class="figure-value">([^<]+)<(.*?)</li>', text, re.DOTALL
     )
     return {name: " ".join(re.sub(r"<[^>]+>", " ", value + "<" + rest).split()) for name, value, rest in found}
+
+
+def test_all_that_a_page_reads_is_of_one_moment(filled: House) -> None:
+    async def twice(db: Any, scope: Scope, view: View, more: Any) -> list[int]:
+        before = await db.value(EVENTS)
+        await asyncio.to_thread(count, filled.cast.where, [happened(visitor="f")])
+        return [before, await db.value(EVENTS)]
+
+    async def read() -> list[int]:
+        page, view = Numbers("overview", twice, lambda values: []), asked({}, (), NOW)
+        async with Readers(filled.cast.where) as readers, readers.lend("log", partner_key="owner") as lent:
+            values: list[int] = await page.values(lent["log"], Scope("owner", (CHARTS,)), view, {})
+            return values
+
+    before, after = asyncio.run(read())
+    assert before == after > 0
 
 
 # --- overview

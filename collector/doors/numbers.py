@@ -43,7 +43,7 @@ class PageNumbers:
         scope = Scope(question.token.partner_key or "", app_keys, view.filters)
         async with self._portal.readers.lend(page.nature, partner_key=scope.partner_key) as lent:
             try:
-                values = await page.read(lent.get(page.nature), scope, view, more)
+                values = await page.values(lent.get(page.nature), scope, view, more)
             except NotFound:
                 raise Refused("not_found", "there is nothing of what the parameters name") from None
         return document(page.name, scope, view, more, await counted(self._portal), page.tables(values))

@@ -24,6 +24,7 @@ from collector.portal.reading import given, stores
 from collector.portal.view import COMPARED, PERIODS, View, asked, offered
 from collector.portal.words import COUNTED, FACETS, KINDS
 from store import destinations
+from store.database import Database
 from store.registry import App
 from store.rollups.reading import Scope
 
@@ -66,6 +67,12 @@ class Numbers(msgspec.Struct, frozen=True):
         if not self.in_utc:
             return asked(query, filters, now)
         return asked({name: value for name, value in query.items() if name != "tz"}, (), now)
+
+    async def values(self, db: Database | None, scope: Scope, view: View, more: Mapping[str, str]) -> Any:
+        """What `read` gives, all of one moment: numbers that are read one after the other agree. May raise NotFound."""
+        if db is not None:
+            await db.hold_still()
+        return await self.read(db, scope, view, more)
 
     def zones(self) -> Mapping[str, Sequence[tuple[str, str]]]:
         """The zones to choose from."""
@@ -150,7 +157,7 @@ async def question(portal: Portal, request: Request, page: Numbers) -> Asked:
 async def values_of(portal: Portal, request: Request, page: Numbers, of: Asked) -> Any:
     """Raises NotFound and Unavailable."""
     async with stores(portal, request, with_ledger=page.nature == "ledger") as opened:
-        return await page.read(getattr(opened, page.nature), of.scope, of.view, of.more)
+        return await page.values(getattr(opened, page.nature), of.scope, of.view, of.more)
 
 
 def answers(page: Numbers) -> tuple[Handler, Handler, Handler]:
