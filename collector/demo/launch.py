@@ -7,9 +7,6 @@ Whoever reads the portal's sign-in page there may be anybody, so on a public add
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +20,7 @@ import msgspec
 from collector.assets import TEMPLATES
 from collector.demo import sign_ins
 from collector.demo.catalogue import APPS, PARTNERS
+from collector.demo.children import Children
 from collector.demo.history import history
 from collector.demo.pages import Demo, routes
 from collector.demo.people import PEOPLE
@@ -50,21 +48,16 @@ def launch(settings: Settings, port: int) -> int:
         segment_url_us=segment_url,
         segment_url_eu=segment_url + "/eu",
     )
-    fake = _start("fake-segment", "--port", str(port + 1), settings=settings)
-    exporter = None
-    try:
+    with Children(settings) as children:
+        fake = children.start("fake Segment", "fake-segment", "--port", str(port + 1))
         token, known = asyncio.run(prepare(settings, is_public))
         _wait_for(f"{segment_url}/_/counts", fake)
-        exporter = _start("export", "--every", str(EXPORT_EVERY_SECONDS), settings=settings)
+        children.start("exporter", "export", "--every", str(EXPORT_EVERY_SECONDS))
+        children.watch()
         demo = _demo(settings, loopback, segment_url, token)
         _greet(segment_url, settings, known)
         host = "0.0.0.0" if is_public else "127.0.0.1"  # noqa: S104 - a public URL asks for it
         return 0 if serve(settings, host, port, routes(demo), templates=_portal_templates(demo, known)) else 1
-    finally:
-        for process in (exporter, fake):
-            if process is not None:
-                process.terminate()
-                process.wait(timeout=20)
 
 
 def _demo(settings: Settings, loopback: str, segment_url: str, token: str) -> Demo:
@@ -129,30 +122,6 @@ async def _connect(db: Database, vault: Vault, now: int, head: int) -> None:
             change = destinations.Change(segment_write_key=key, region=app.region, profile=app.profile, uninstalls=True)
             start = 0 if app.gets_history else head
             await destinations.set_destination(db, vault, now, app.key, change, start)
-
-
-def _start(*command: str, settings: Settings) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FOOTFALL_")} | {
-        "FOOTFALL_DATA_DIR": str(settings.data_dir.absolute()),
-        "FOOTFALL_SECRET_KEY": settings.secret_key,
-        "FOOTFALL_EVENT_PREFIX": settings.event_prefix,
-        "FOOTFALL_SEGMENT_URL_US": settings.segment_url_us,
-        "FOOTFALL_SEGMENT_URL_EU": settings.segment_url_eu,
-    }
-    if settings.database_url is not None:
-        environment["FOOTFALL_DATABASE_URL"] = settings.database_url
-    return subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "footfall", *command],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=_end_with_parent,
-    )
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to end this process when the demo dies, however it dies (prctl PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
