@@ -54,7 +54,11 @@ class Demo:
         except Failed as failed:
             landed = [(message["properties"]["pluginId"], kind(message)) for message in self.landed(visitor)]
             cursors = self.footfall.rows("ledger", "select * from cursors")
-            raise Failed(f"{failed}; landed {landed}, stored {self.stored(visitor)}, cursors {cursors}") from None
+            newest = "select seq, app_key, name, anonymous_id, suppressed from events order by seq desc limit 10"
+            raise Failed(
+                f"{failed}; landed {landed}, visitor {visitor}, newest {self.footfall.rows('events', newest)}, "
+                f"cursors {cursors}"
+            ) from None
         found = {(message["properties"]["pluginId"], kind(message)): message for message in self.landed(visitor)}
         assert sorted(found) == sorted(wanted)
         assert len(self.landed(visitor)) == len(wanted)
