@@ -22,7 +22,6 @@ import footfall
 from exporter.run import run_once
 from selftest.cluster import Databases
 from store import (
-    attribution_rules,
     authentication,
     balance,
     copying,
@@ -35,6 +34,7 @@ from store import (
     registry,
     sessions,
 )
+from store.attribution.rules import Change, set_rules
 from store.copying import Copied, copy
 from store.database import Server, migrate_all, open_reader, open_writer
 from store.entry import Entry, Held, Rejection, Visitor
@@ -232,7 +232,7 @@ async def say_of_events(where: Any) -> None:
 async def add_token(data_dir: Path) -> None:
     async with await open_writer(data_dir, "registry") as db:
         await registry.add_token(db, NOON, ODD, frozenset({"installs"}))
-        await attribution_rules.set_rules(db, NOON, "", "", attribution_rules.Change(click=0, by_network=True))
+        await set_rules(db, NOON, "", "", Change(click=0, by_network=True))
 
 
 def exported(installation: Installation, server: Server) -> dict[str, int]:
