@@ -37,7 +37,6 @@ from store import (
     parking,
     passwords,
     people,
-    postbacks,
     proof,
     registry,
     sessions,
@@ -48,7 +47,8 @@ from store.entry import Entry, Held, Rejection
 from store.event import PARTNER, Details, encode_details
 from store.event_rules import Rule
 from store.people import Person, Role
-from store.postbacks import Wishes
+from store.postbacks import targets
+from store.postbacks.targets import Wishes
 from store.rollups.following import Follower
 from store.secrets import Vault
 from store.settings import Settings
@@ -224,13 +224,13 @@ class Goods:
     async def postbacks(self, db: Database) -> None:
         """Segment is told, and two webhooks: one that takes what it gets, and one that nobody answers for."""
         owner, begun = PEOPLE["owner"][0], self.now - 8 * DAY_MS
-        await postbacks.set_segment(db, begun, CHARTS, Wishes(name=MAIN, delivery="network"), owner)
+        await targets.set_segment(db, begun, CHARTS, Wishes(name=MAIN, delivery="network"), owner)
         good = Wishes(name="Install counter", url="https://hooks.acme.example/installs?app={{app.key}}", retries=10)
         bad = Wishes(name="Ad network", url="https://postback.network.example/v1", delivery="network", delay_ms=60_000)
         for wishes in (good, bad):
             wishes = msgspec.structs.replace(wishes, template=macros.DEFAULT)
             secret = f"whsec_{wishes.name[:2]}AAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-            made = await postbacks.add_webhook(db, self.vault, begun, CHARTS, wishes, secret, owner)
+            made = await targets.add_webhook(db, self.vault, begun, CHARTS, wishes, secret, owner)
             self.names.setdefault("target_id", made.target_id)
 
     async def demand_proof(self, db: Database) -> None:
