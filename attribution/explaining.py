@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from attribution.decision import Decision, Influencer, Lost, Match, decode
 from attribution.evidence import Touchpoint
-from store.attribution import Install, Made
-from store.attribution_rules import told
+from store.attribution.reading import Install, Made
+from store.attribution.rules import told
 
 BECAUSE: dict[Lost, str] = {
     "outside_window": "it was longer before the install than its window",

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from store.attribution_rules import Kept
+from store.attribution.rules import Kept
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -17,10 +17,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from bench.stage import AGENT, FIRST_APP, WRITE_KEY, connect
-from store import destinations, ids, people, registry, sessions
+from store import destinations, ids, registry
 from store.database import migrate_all, open_reader, open_writer
 from store.destinations import Change
 from store.entry import HOUR_MS
+from store.people import roster, sessions
 from store.receipt import Signer, digest, make_receipts
 from store.rollups.following import Follower
 from store.secrets import Vault
@@ -90,7 +91,7 @@ async def sign_in(settings: Settings) -> dict[str, str]:
     """A session of the operator and of the partner's owner: its token, by role."""
     now, tokens = time.time_ns() // 1_000_000, {}
     async with await open_writer(settings.where, "registry") as db:
-        for person in await people.people(db):
+        for person in await roster.people(db):
             tokens[person.role] = await sessions.begin(db, now, person, "", "")
     return {str(role): token for role, token in tokens.items()}
 
@@ -122,8 +123,8 @@ async def _begin(settings: Settings, now: int) -> None:
 async def move_in(settings: Settings, now: int) -> None:
     """The operator and the partner's owner."""
     async with await open_writer(settings.where, "registry") as db:
-        await people.add(db, now, "operator@bench.example", "", "operator", None, "bench")
-        await people.add(db, now, "owner@bench.example", "", "owner", "bench", "bench")
+        await roster.add(db, now, "operator@bench.example", "", "operator", None, "bench")
+        await roster.add(db, now, "owner@bench.example", "", "owner", "bench", "bench")
 
 
 def spread(now: int, events: int) -> list[Hour]:

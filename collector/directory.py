@@ -13,8 +13,9 @@ from typing import Literal
 
 import journal
 from collector.task import Task
-from store import attribution_rules, authentication, registry
-from store.attribution_rules import MARKETPLACE
+from store import authentication, registry
+from store.attribution import rules
+from store.attribution.rules import MARKETPLACE
 from store.authentication import KeyPair
 from store.database import Database
 from store.errors import Unavailable
@@ -111,7 +112,7 @@ class Directory(Task):
             return
         apps, tokens = await registry.apps(self._db), await registry.tokens(self._db)
         pairs = await authentication.pairs(self._db)
-        by_network = await attribution_rules.by_network(self._db)
+        by_network = await rules.by_network(self._db)
         self._apps = {app.app_key: app for app in apps}
         self._app_keys = {
             named: app.app_key for app in apps for named in (("ingest_key", app.ingest_key), ("guid", app.guid))

@@ -9,9 +9,9 @@ import asyncio
 
 import journal
 from collector.task import Task
-from store import postback_ledger, postbacks
 from store.database import Database
 from store.errors import Unavailable
+from store.postbacks import delivering, targets
 from store.readers import Readers
 
 LOOK_SECONDS = 10.0
@@ -35,13 +35,13 @@ class Notices(Task):
     async def look(self) -> None:
         """Note every target that was disabled since the last look."""
         async with self._readers.lend("ledger") as lent:
-            found = await postback_ledger.disabled(lent["ledger"]) if "ledger" in lent else {}
+            found = await delivering.disabled(lent["ledger"]) if "ledger" in lent else {}
         disabled = {(*keys, health.disabled_at): health.disabled_why for keys, health in found.items()}
         new = {place: why for place, why in disabled.items() if place not in self._known}
         if not new:
             return
-        there = {target.keys: target for target in await postbacks.targets(self._registry, removed=True)}
+        there = {target.keys: target for target in await targets.of_apps(self._registry, removed=True)}
         for (app_key, target_id, at), why in new.items():
             if (app_key, target_id) in there:
-                await postbacks.note_disabled(self._writer, there[app_key, target_id], at, why)
+                await targets.note_disabled(self._writer, there[app_key, target_id], at, why)
             self._known.add((app_key, target_id, at))

@@ -46,8 +46,8 @@ def attribution_set(
 
     Example: footfall attribution set --app com.acme.charts --click 14d --view 12h
     """
-    from store import attribution_rules
-    from store.attribution_rules import Change, length
+    from store.attribution import rules
+    from store.attribution.rules import Change, length
 
     given = {"click": clicked, "probabilistic": probabilistic, "view": view, "settle": settle, "reprocess": reprocess}
     lengths = {name: length(text) for name, text in given.items() if text is not None}
@@ -55,7 +55,7 @@ def attribution_set(
     change = Change(**lengths, by_network=by_network, unset=names)
 
     async def work(db: Any) -> dict[str, Any]:
-        await attribution_rules.set_rules(db, now(), key, campaign, change)
+        await rules.set_rules(db, now(), key, campaign, change)
         return await _rules_of(db, key)
 
     show(in_registry(work), as_json)
@@ -76,17 +76,18 @@ def attribution_show(key: str, as_json: bool) -> None:
 async def _rules_of(db: Any, key: str) -> dict[str, Any]:
     """The rules of an app, or '' for the marketplace's, as a person writes them."""
     from attribution.rules import SETTABLE, resolved
-    from store import attribution_rules, registry
+    from store import registry
+    from store.attribution import rules
 
     if key:
         await registry.app(db, key)
-    found = await attribution_rules.kept(db, key)
-    rules = resolved(*attribution_rules.of_app(found))
-    shown = {name: attribution_rules.told(getattr(rules, name)) for name in SETTABLE}
-    said = {name: f"{text} ({rules.set_by.get(name, 'default')})" for name, text in shown.items()}
-    for campaign, own in rules.campaigns.items():
-        of_campaign = {name: getattr(own, name) for name in attribution_rules.OF_CAMPAIGN}
-        told = [f"{name} {attribution_rules.told(n)}" for name, n in of_campaign.items() if n is not None]
+    found = await rules.kept(db, key)
+    in_force = resolved(*rules.of_app(found))
+    shown = {name: rules.told(getattr(in_force, name)) for name in SETTABLE}
+    said = {name: f"{text} ({in_force.set_by.get(name, 'default')})" for name, text in shown.items()}
+    for campaign, own in in_force.campaigns.items():
+        of_campaign = {name: getattr(own, name) for name in rules.OF_CAMPAIGN}
+        told = [f"{name} {rules.told(n)}" for name, n in of_campaign.items() if n is not None]
         said[campaign] = ", ".join(told)
     return said
 
@@ -101,7 +102,7 @@ def attribution_explain(key: str, message_id: str, as_json: bool) -> None:
     Example: footfall attribution explain com.acme.charts 99e491a1-d2c7-4b68-ab97-cc7c3497e011
     """
     from attribution.explaining import explained
-    from store.attribution import of_message
+    from store.attribution.reading import of_message
     from store.settings import load
 
     install, made = asyncio.run(of_message(load().where, key, message_id))

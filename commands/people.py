@@ -37,8 +37,8 @@ def user_add(
 
     Example: footfall user add owner@acme.example --partner acme --role owner
     """
-    from store import passwords, people
-    from store.links import Links
+    from store.people import passwords, roster
+    from store.people.links import Links
     from store.registry import COMMAND_LINE
     from store.settings import load
 
@@ -50,11 +50,11 @@ def user_add(
         passwords.check_new(password, [email, name])
 
     async def work(db: Any) -> dict[str, Any]:
-        person = await people.add(db, now(), email, name, role or "operator", partner_key, COMMAND_LINE)
+        person = await roster.add(db, now(), email, name, role or "operator", partner_key, COMMAND_LINE)
         shown = {"email": person.email, "role": person.role, "partner": person.partner_key}
         if password is not None:
             async with db.transaction():
-                await people.set_password(db, now(), person, passwords.hashed(password), COMMAND_LINE)
+                await roster.set_password(db, now(), person, passwords.hashed(password), COMMAND_LINE)
             return shown
         token = await Links(settings.secret_key).make(db, now(), person, "invitation", COMMAND_LINE)
         return shown | {"invitation": f"{settings.public_url or 'http://127.0.0.1:8000'}/invitation?token={token}"}
@@ -70,9 +70,9 @@ def user_list(partner_key: str | None, as_json: bool) -> None:
 
     Example: footfall user list --partner acme
     """
-    from store import people
+    from store.people import roster
 
-    listed = [_person(found) for found in in_registry(lambda db: people.people(db, partner_key))]
+    listed = [_person(found) for found in in_registry(lambda db: roster.people(db, partner_key))]
     if as_json:
         print_json(listed)
         return
@@ -94,15 +94,15 @@ def user_disable(email: str, undo: bool) -> None:
 
     Example: footfall user disable colleague@acme.example
     """
-    from store import people
+    from store.people import roster
     from store.registry import COMMAND_LINE
 
     async def work(db: Any) -> None:
         found = await _somebody(db, email)
         if undo:
-            await people.enable(db, now(), found, COMMAND_LINE)
+            await roster.enable(db, now(), found, COMMAND_LINE)
         else:
-            await people.disable(db, now(), found, COMMAND_LINE, may_be_last=True)
+            await roster.disable(db, now(), found, COMMAND_LINE, may_be_last=True)
 
     in_registry(work)
 
@@ -116,8 +116,8 @@ def user_link(email: str, no_second_factor: bool, as_json: bool) -> None:
 
     Example: footfall user link owner@acme.example
     """
-    from store import second_factor
-    from store.links import Links
+    from store.people import second_factor
+    from store.people.links import Links
     from store.registry import COMMAND_LINE
     from store.settings import load
 
@@ -138,9 +138,9 @@ def user_link(email: str, no_second_factor: bool, as_json: bool) -> None:
 
 
 async def _somebody(db: Any, email: str) -> Any:
-    from store import people
+    from store.people import roster
 
-    found = await people.by_email(db, email)
+    found = await roster.by_email(db, email)
     if found is None:
         raise ConfigError(f"there is nobody with the address {email}: see `footfall user list`")
     return found

@@ -27,28 +27,16 @@ from portal_past import CAMPAIGNS, past, sent
 
 from exporter.report import Voice
 from exporter.run import run_once
-from store import (
-    authentication,
-    description,
-    destinations,
-    event_rules,
-    links,
-    log,
-    parking,
-    passwords,
-    people,
-    postbacks,
-    proof,
-    registry,
-    sessions,
-)
+from store import authentication, description, destinations, event_rules, log, parking, proof, registry
 from store.database import Database, open_reader, open_writer
 from store.destinations import MAIN, Change
 from store.entry import Entry, Held, Rejection
 from store.event import PARTNER, Details, encode_details
 from store.event_rules import Rule
-from store.people import Person, Role
-from store.postbacks import Wishes
+from store.people import links, passwords, roster, sessions
+from store.people.roster import Person, Role
+from store.postbacks import targets
+from store.postbacks.targets import Wishes
 from store.rollups.following import Follower
 from store.secrets import Vault
 from store.settings import Settings
@@ -110,9 +98,9 @@ class Goods:
         await registry.add_partner(db, self.now - 40 * DAY_MS, "acme", "1211971", "Acme Software")
         await registry.add_partner(db, self.now - 12 * DAY_MS, "nordlicht", "1213333", "Nordlicht GmbH")
         for name, (email, called, role, partner_key) in PEOPLE.items():
-            who = await people.add(db, self.now - 9 * DAY_MS, email, called, role, partner_key, "command line")
+            who = await roster.add(db, self.now - 9 * DAY_MS, email, called, role, partner_key, "command line")
             async with db.transaction():
-                await people.set_password(db, self.now - 9 * DAY_MS, who, hashed, email)
+                await roster.set_password(db, self.now - 9 * DAY_MS, who, hashed, email)
             token = await sessions.begin(db, self.now, who, "192.0.2.17", FIREFOX)
             self.names["cookies"][name] = token
             self.names[f"{name}_id"] = who.person_id
@@ -121,7 +109,7 @@ class Goods:
 
     async def links(self, db: Database) -> None:
         made = links.Links(self.settings.secret_key)
-        invited = await people.add(db, self.now - HOUR_MS, INVITED, "", "viewer", "acme", "ada@acme.example")
+        invited = await roster.add(db, self.now - HOUR_MS, INVITED, "", "viewer", "acme", "ada@acme.example")
         self.names["invitation"] = await made.make(db, self.now - HOUR_MS, invited, "invitation", "ada@acme.example")
         self.names["invited_id"] = invited.person_id
         self.names["reset"] = await made.make(
@@ -129,7 +117,7 @@ class Goods:
         )
 
     async def person(self, db: Database, name: str) -> Person:
-        found = await people.by_email(db, PEOPLE[name][0])
+        found = await roster.by_email(db, PEOPLE[name][0])
         assert found is not None
         return found
 
@@ -163,8 +151,8 @@ class Goods:
         owner, left = await self.person(db, "owner"), await self.person(db, "left")
         await sessions.begin(db, self.now - 5 * HOUR_MS, owner, "198.51.100.4", PHONE)
         await sessions.begin(db, self.now - 3 * HOUR_MS, owner, "2001:db8::17", FIREFOX)
-        await people.disable(db, self.now - 2 * DAY_MS, left, owner.email)
-        secured = await people.add(
+        await roster.disable(db, self.now - 2 * DAY_MS, left, owner.email)
+        secured = await roster.add(
             db, self.now - 7 * DAY_MS, "eva@acme.example", "Eva Lund", "owner", "acme", owner.email
         )
         await db.change(
@@ -224,13 +212,13 @@ class Goods:
     async def postbacks(self, db: Database) -> None:
         """Segment is told, and two webhooks: one that takes what it gets, and one that nobody answers for."""
         owner, begun = PEOPLE["owner"][0], self.now - 8 * DAY_MS
-        await postbacks.set_segment(db, begun, CHARTS, Wishes(name=MAIN, delivery="network"), owner)
+        await targets.set_segment(db, begun, CHARTS, Wishes(name=MAIN, delivery="network"), owner)
         good = Wishes(name="Install counter", url="https://hooks.acme.example/installs?app={{app.key}}", retries=10)
         bad = Wishes(name="Ad network", url="https://postback.network.example/v1", delivery="network", delay_ms=60_000)
         for wishes in (good, bad):
             wishes = msgspec.structs.replace(wishes, template=macros.DEFAULT)
             secret = f"whsec_{wishes.name[:2]}AAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-            made = await postbacks.add_webhook(db, self.vault, begun, CHARTS, wishes, secret, owner)
+            made = await targets.add_webhook(db, self.vault, begun, CHARTS, wishes, secret, owner)
             self.names.setdefault("target_id", made.target_id)
 
     async def demand_proof(self, db: Database) -> None:

@@ -28,7 +28,7 @@ from cryptography.x509.oid import NameOID
 from processes import Footfall, free_port, wait_until
 from test_restarts import handed
 
-from store.patience import buckets
+from store.people.patience import buckets
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 HOST = "footfall.marketplace.example"

@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from processes import SECRET_KEY, Footfall, run
 
-from store import log, postbacks
+from store import log
 from store.database import open_writer
 from store.endpoint import allowed
 from store.entry import Entry
 from store.event import Details, encode_details
-from store.postbacks import Wishes
+from store.postbacks import targets
+from store.postbacks.targets import Wishes
 from store.secrets import Vault
 from wire import webhook
 from wire.macros import DEFAULT, MACROS
@@ -142,7 +143,7 @@ class Scene:
     async def _add_webhook(self, url: str) -> None:
         wishes, vault = Wishes(name="ours", url=url, template=DEFAULT), Vault(SECRET_KEY)
         async with await open_writer(self.footfall.data_dir, "registry") as db:
-            await postbacks.add_webhook(db, vault, self.now - 9_000, self.app, wishes, SECRET, "test")
+            await targets.add_webhook(db, vault, self.now - 9_000, self.app, wishes, SECRET, "test")
 
     def install(self, number: int) -> None:
         """The install with that seq, which the next run decides."""

@@ -19,8 +19,10 @@ from exporter import crash, turn
 from exporter.attributed import Attributed
 from exporter.report import Voice
 from exporter.turn import Anew, Done, Earned, Told, Work
-from store import attributing, attribution_rules, event_rules, log, registry, touchpoints
-from store.attributing import Cursor
+from store import event_rules, log, registry
+from store.attribution import following, touchpoints
+from store.attribution.following import Cursor
+from store.attribution.rules import kept, of_app
 from store.database import Connection, Database
 from store.errors import Unavailable
 from store.event import PARTNER, Event
@@ -82,12 +84,12 @@ class Attributing:
 
     async def follow(self, settled: int, now: int, only: str | None = None) -> Attributed:
         """Everything up to seq `settled`; of one app, with `only`. Raises StoreUnavailable."""
-        await attributing.take_back(self._ledger)
-        looked = await attributing.looked(self._ledger)
+        await following.take_back(self._ledger)
+        looked = await following.looked(self._ledger)
         heads = await log.heads(self._log, looked if looked <= settled else 0, settled) if looked != settled else {}
         if looked != settled:
-            await attributing.notice(self._ledger, heads, settled)
-        cursors = [each for each in await attributing.waiting(self._ledger, now) if only in (None, each.app_key)]
+            await following.notice(self._ledger, heads, settled)
+        cursors = [each for each in await following.waiting(self._ledger, now) if only in (None, each.app_key)]
         apps = {app.app_key: app for app in await registry.apps(self._registry, {each.app_key for each in cursors})}
         for cursor in cursors:
             if cursor.app_key in apps and not self._stop.is_set():
@@ -110,7 +112,7 @@ class Attributing:
             self._sums.taken += 1
             return
         self._sums.apps += 1
-        rules = resolved(*attribution_rules.of_app(await attribution_rules.kept(self._registry, app.app_key)))
+        rules = resolved(*of_app(await kept(self._registry, app.app_key)))
         brought = await earnings(self._registry, app)
         up_to = min(cursor.newest_seq, settled)
         fits = RUN
@@ -128,7 +130,7 @@ class Attributing:
         if cursor.seq >= up_to:
             cursor = await self._close(app, cursor, rules, now)
             await self._forget(app.app_key, 2 * rules.longest + rules.settle, now)
-        await attributing.release(self._ledger, app.app_key, self._run)
+        await following.release(self._ledger, app.app_key, self._run)
 
     async def _lease(self, app_key: str) -> Cursor | None:
         """Hold the cursor for longer than a transaction takes. Raises LeaseLost when it was ours, and is no more."""
@@ -136,7 +138,7 @@ class Attributing:
         if self._leased_until - began > LEASE_SECONDS / 2:
             return None
         now = await self._ledger.now()
-        cursor = await attributing.lease(self._ledger, app_key, self._run, now, now + round(LEASE_SECONDS * 1_000))
+        cursor = await following.lease(self._ledger, app_key, self._run, now, now + round(LEASE_SECONDS * 1_000))
         if cursor is None and self._leased_until:
             raise LeaseLost(f"another run attributes the installs of {app_key}")
         if cursor is not None:
@@ -148,7 +150,7 @@ class Attributing:
     async def _read_on(
         self, app: App, cursor: Cursor, up_to: int, rules: Rules, brought: Brought, now: int, most: int
     ) -> Cursor:
-        stretch = await attributing.next_events(self._log, app.app_key, cursor.seq, up_to, most)
+        stretch = await following.next_events(self._log, app.app_key, cursor.seq, up_to, most)
         read, parked = _read(app, stretch.events)
         anew = await self._ledger.run(_concerned, app.app_key, [(event, evidence) for event, evidence in read])
         installs = [(event, evidence.conversion) for event, evidence in read if evidence.conversion]
@@ -171,7 +173,7 @@ class Attributing:
 
     async def _pass_over(self, app: App, cursor: Cursor, up_to: int, rules: Rules, now: int, reason: str) -> Cursor:
         """Set the next event aside, because it fails alone, and would for ever."""
-        stretch = await attributing.next_events(self._log, app.app_key, cursor.seq, up_to, 1)
+        stretch = await following.next_events(self._log, app.app_key, cursor.seq, up_to, 1)
         parked = [(event.seq, reason) for event in stretch.events]
         done = await self._take(cursor, Work(stretch.up_to, rules, parked=parked), now)
         self._sums.events += len(parked)
@@ -205,14 +207,14 @@ class Attributing:
     async def _known_of(self, app: App, seqs: Iterable[int]) -> dict[int, tuple[Identity, ...]]:
         """The same, of installs by their seqs."""
         wanted = list(seqs)
-        return await self._known(app, await attributing.events_at(self._log, app.app_key, wanted)) if wanted else {}
+        return await self._known(app, await following.events_at(self._log, app.app_key, wanted)) if wanted else {}
 
     # --- what time does
 
     async def _close(self, app: App, cursor: Cursor, rules: Rules, now: int) -> Cursor:
         """Look for the last time at installs that no evidence can change any more."""
         while not self._stop.is_set():
-            closing = await self._ledger.run(attributing.closing, app.app_key, now, CLOSED)
+            closing = await self._ledger.run(following.closing, app.app_key, now, CLOSED)
             if not closing:
                 break
             known = await self._known_of(app, [each.seq for each in closing])
@@ -229,7 +231,7 @@ class Attributing:
             n = await self._ledger.atomic(_forget, app_key, now - keep)
             self._sums.forgotten += n
             await self._lease(app_key)
-        await self._ledger.atomic(attributing.be_due, app_key, keep + MARGIN_MS)
+        await self._ledger.atomic(following.be_due, app_key, keep + MARGIN_MS)
 
 
 def _forget(connection: Connection, app_key: str, before: int) -> int:
@@ -266,7 +268,7 @@ def _concerned(connection: Connection, app_key: str, told: Sequence[tuple[Event,
                 by_mark.setdefault(bytes.fromhex(each.mark), []).append(event)
     found: dict[int, Anew] = {}
     since = min((event.received_at for event, _ in told), default=0)
-    for mark, seq, open_until in attributing.open_of(connection, app_key, by_mark, since):
+    for mark, seq, open_until in following.open_of(connection, app_key, by_mark, since):
         for event in by_mark[mark]:
             known = found.get(seq)
             if event.received_at <= open_until and (known is None or event.seq > known.seq):

@@ -18,14 +18,15 @@ from attribution import decision
 from exporter import crash, resolve
 from exporter.report import Told, Voice
 from exporter.shipping import LEASE_SECONDS, Send
-from store import destinations, ids, ledger, log, postback_intents, postback_ledger, postbacks, registry
+from store import destinations, ids, ledger, log, registry
 from store.database import Database
 from store.destinations import Destination
 from store.errors import ConfigError, Unavailable
 from store.event import Event
 from store.ledger import LeaseLost
-from store.postback_ledger import Closed, Decided, Health, Opened, Postback
-from store.postbacks import Target
+from store.postbacks import delivering, intents, targets
+from store.postbacks.delivering import Closed, Decided, Health, Opened, Postback
+from store.postbacks.targets import Target
 from store.registry import App
 from store.secrets import Vault
 from store.settings import Settings
@@ -90,9 +91,9 @@ class Postbacks:
         try:
             await self._carry_out()
             if not self._ledger.shared:
-                await postback_ledger.take_back(self._ledger)
+                await delivering.take_back(self._ledger)
             work = await self._find(only)
-            fares = await postback_ledger.health(self._ledger)
+            fares = await delivering.health(self._ledger)
             lanes, suspects = asyncio.Semaphore(LANES), asyncio.Semaphore(SUSPECT_LANES)
 
             async def one(item: Work) -> None:
@@ -120,24 +121,24 @@ class Postbacks:
         version = await registry.version(self._registry)
         if (await ledger.seen(self._ledger)).get("postbacks") == version:
             return
-        wishes = [msgspec.structs.astuple(intent) for intent in await postbacks.intents(self._registry)]
-        await postback_intents.carry_out(self._ledger, wishes, _now())
+        wishes = [msgspec.structs.astuple(intent) for intent in await targets.intents(self._registry)]
+        await intents.carry_out(self._ledger, wishes, _now())
         await ledger.notice(self._ledger, {}, {"postbacks": version})
 
     async def _find(self, only: str | None) -> list[Work]:
         """Every target with something to look at: new decisions of its app, or what is pending."""
-        every = await postbacks.targets(self._registry, None if only is None else [only], removed=True)
+        every = await targets.of_apps(self._registry, None if only is None else [only], removed=True)
         if not every:
             return []
-        fares, waiting = await postback_ledger.health(self._ledger), await postback_ledger.pending(self._ledger)
-        newest = await postback_ledger.ordinals(self._ledger)
+        fares, waiting = await delivering.health(self._ledger), await delivering.pending(self._ledger)
+        newest = await delivering.ordinals(self._ledger)
         wanted = [
             target
             for target in every
             if target.keys in waiting
             or (target.removed_at is None and newest.get(target.app_key, 0) > fares.get(target.keys, Health()).seen)
         ]
-        await postback_ledger.begin(self._ledger, {target.keys for target in wanted} - fares.keys())
+        await delivering.begin(self._ledger, {target.keys for target in wanted} - fares.keys())
         keys = {target.app_key for target in wanted}
         apps = {app.app_key: app for app in await registry.apps(self._registry, keys)}
         there = {(d.app_key, d.name): d for d in await destinations.active(self._registry, keys)}
@@ -148,22 +149,22 @@ class Postbacks:
             return
         target, began = work.target, await self._ledger.now()
         until = began + round(LEASE_SECONDS * 1_000)
-        fares = await postback_ledger.lease(self._ledger, target.keys, self._run, began, until)
+        fares = await delivering.lease(self._ledger, target.keys, self._run, began, until)
         if fares is None:
             return  # another run is at it
         try:
             if target.removed_at is not None:
-                await postback_ledger.give_up_all(self._ledger, target.keys, self._run, "removed", _now())
+                await delivering.give_up_all(self._ledger, target.keys, self._run, "removed", _now())
                 return
             await self._plan(work, fares)
             if not target.active:
-                await postback_ledger.give_up_all(self._ledger, target.keys, self._run, "switched_off", _now())
+                await delivering.give_up_all(self._ledger, target.keys, self._run, "switched_off", _now())
             elif not fares.disabled_at and fares.not_before <= _now():
                 await self._tell_due(work, fares)
         except LeaseLost:
             self._voice.note("postbacks taken", run=self._run, app=target.app_key)
         finally:
-            await postback_ledger.release(self._ledger, self._run, target.keys)
+            await delivering.release(self._ledger, self._run, target.keys)
 
     def _over(self) -> bool:
         return self._stop.is_set() or time.monotonic() > self._ends
@@ -174,17 +175,17 @@ class Postbacks:
         """Follow the app's decisions: note for each conversion whether the target is told, and when."""
         seen, target = fares.seen, work.target
         while not self._over():
-            piece = await postback_ledger.decided(self._ledger, target.app_key, seen, PIECE)
+            piece = await delivering.decided(self._ledger, target.app_key, seen, PIECE)
             if not piece:
                 return
             seen = piece[-1].ordinal
             newest = {each.seq: _result(each) for each in piece if each.received_at >= target.begins_at}
             events = await self._events(work.app, list(newest))
-            there = await postback_ledger.some(self._ledger, target.keys, list(newest))
+            there = await delivering.some(self._ledger, target.keys, list(newest))
             rows = [self._planned(work, result, events.get(seq), there.get(seq)) for seq, result in newest.items()]
             await self._keep_lease(target)
             known = [row for row in rows if row is not None]
-            await postback_ledger.record(self._ledger, target.keys, self._run, known, seen, _now())
+            await delivering.record(self._ledger, target.keys, self._run, known, seen, _now())
 
     def _planned(self, work: Work, result: Result, event: Event | None, old: Postback | None) -> Postback | None:
         target = work.target
@@ -200,7 +201,7 @@ class Postbacks:
         """For longer than any one attempt takes. Raises LeaseLost."""
         now = await self._ledger.now()
         until = now + round(LEASE_SECONDS * 1_000)
-        if await postback_ledger.lease(self._ledger, target.keys, self._run, now, until) is None:
+        if await delivering.lease(self._ledger, target.keys, self._run, now, until) is None:
             raise LeaseLost(f"another run has the target {target.target_id}")
 
     # --- telling
@@ -208,17 +209,17 @@ class Postbacks:
     async def _tell_due(self, work: Work, fares: Health) -> None:
         """One after another, the oldest first, until nothing is due, the time is up or the target fails."""
         target, ends, failed = work.target, time.monotonic() + TARGET_SECONDS, 0
-        while due := await postback_ledger.due(self._ledger, target.keys, _now(), PIECE):
+        while due := await delivering.due(self._ledger, target.keys, _now(), PIECE):
             events = await self._events(work.app, [each.seq for each in due])
             for each in due:
                 if self._over() or time.monotonic() > ends or failed >= resolve.TRIES_IN_A_RUN or fares.disabled_at:
                     return
-                found = await postback_ledger.decision(self._ledger, target.app_key, each.seq, each.version)
+                found = await delivering.decision(self._ledger, target.app_key, each.seq, each.version)
                 event = events.get(each.seq)
                 why = postback.unasked(target, _result(found), event, work.app) if found else "gone"
                 if found is None or event is None or why:
                     unasked = each._replace(state="unasked", reason=why)
-                    await postback_ledger.settle(self._ledger, target.keys, self._run, unasked, _now())
+                    await delivering.settle(self._ledger, target.keys, self._run, unasked, _now())
                     continue
                 before = fares
                 fares = await self._tell_one(work, each, _result(found), event, fares)
@@ -230,7 +231,7 @@ class Postbacks:
         await self._keep_lease(target)
         tried = each._replace(attempts=each.attempts + 1)
         opened = Opened(str(ids.uuid7()), each.seq, each.version, self._run, message_id, tried.attempts, _now())
-        await postback_ledger.open_attempt(self._ledger, target.keys, self._run, opened)
+        await delivering.open_attempt(self._ledger, target.keys, self._run, opened)
         crash.point("after_postback_open")
         began = time.monotonic()
         kind, detail, reply = await self._attempt(work, tried, result, event)
@@ -239,7 +240,7 @@ class Postbacks:
         now = _now()
         left = resolve.after(target, tried, fares, kind, reply, now)
         closed = Closed(left.outcome, reply.status, detail, latency, now)
-        await postback_ledger.close_attempt(
+        await delivering.close_attempt(
             self._ledger, target.keys, self._run, opened.attempt_id, closed, left.postback, left.health
         )
         crash.point("after_postback_close")

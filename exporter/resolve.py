@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from store.postback_ledger import Health, Outcome, Postback
-from store.postbacks import Target
+from store.postbacks.delivering import Health, Outcome, Postback
+from store.postbacks.targets import Target
 from wire.verdict import Reply, Verdict
 
 MINUTE_MS = 60_000

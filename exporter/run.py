@@ -26,10 +26,11 @@ from exporter.finding import Backlog
 from exporter.postbacks import Postbacks, Tell
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_SECONDS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
-from store import ids, ledger, log, postback_ledger, registry, runs
+from store import ids, ledger, log, registry, runs
 from store.database import Database, exists, open_reader, open_writer
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.ledger import Cursor, Passage
+from store.postbacks import delivering
 from store.receipt import Signer, make_receipts
 from store.secrets import Vault
 from store.settings import Settings
@@ -124,7 +125,7 @@ async def run_once(
             await make_receipts(ledger_db, Signer(Vault(settings.secret_key).receipt_seed), await ledger_db.now())
             await runs.end(ledger_db, report.run, _now(), sum(1 for shipped in report.destinations if shipped.deferred))
             await runs.forget(ledger_db, _now() - settings.attempt_days * DAY_MS)
-            await postback_ledger.forget_attempts(ledger_db, _now() - settings.attempt_days * DAY_MS)
+            await delivering.forget_attempts(ledger_db, _now() - settings.attempt_days * DAY_MS)
     report.seconds = time.monotonic() - began
     voice.end()
     voice.note("run ended", run=report.run, seconds=round(report.seconds, 2), **report.sums())

@@ -19,11 +19,11 @@ from attribution.decision import Decision
 from attribution.evidence import NETWORK, Campaign, Conversion, Identity, Touchpoint
 from attribution.money import Money
 from attribution.rules import DAY_MS, Rules
-from store import attributing, attribution_sums, touchpoints
-from store.attributing import Cursor, Decided, Stored
-from store.attribution_sums import Revenue, Sums
+from store.attribution import following, sums, touchpoints
+from store.attribution.following import Cursor, Decided, Stored
+from store.attribution.sums import Revenue, Sums
+from store.attribution.touchpoints import Touch
 from store.database import Connection
-from store.touchpoints import Touch
 
 MOST_INSTALLS = 50  # of one identity: what has more is shared by people who have nothing else in common
 MOST_OF_ONE = 200  # of one person
@@ -84,9 +84,9 @@ class Done(msgspec.Struct):
 
 def take(connection: Connection, cursor: Cursor, owner: str, work: Work, now: int) -> Done:
     """Do it all. Raises LeaseLost when another run has the cursor."""
-    attributing.move(connection, cursor, owner, work.up_to)
+    following.move(connection, cursor, owner, work.up_to)
     touchpoints.keep(connection, cursor.app_key, map(_touch, work.touchpoints))
-    attributing.park(connection, cursor.app_key, work.parked, now)
+    following.park(connection, cursor.app_key, work.parked, now)
     turn = _Turn(connection, cursor, work, now)
     turn.decide()
     turn.earn(work.earned)
@@ -180,7 +180,7 @@ class _Turn:
             if self._installs[seq].learn(known):
                 marks += self._marked(self._installs[seq])
                 causes.setdefault(seq, Anew(0, 0))
-        attributing.keep_identities(self._connection, self._app_key, marks)
+        following.keep_identities(self._connection, self._app_key, marks)
         return causes
 
     def _new(self, told: Told) -> Stored:
@@ -196,7 +196,7 @@ class _Turn:
 
     def _load(self, seqs: Iterable[int]) -> None:
         missing = [seq for seq in seqs if seq not in self._installs]
-        for stored in attributing.installs(self._connection, self._app_key, missing):
+        for stored in following.installs(self._connection, self._app_key, missing):
             self._installs[stored.seq] = _Install(stored)
 
     def _person(
@@ -210,7 +210,7 @@ class _Turn:
         while ahead and len(found) < MOST_OF_ONE:
             seqs = set()
             for mark in sorted(ahead):
-                seqs |= set(attributing.installs_of(self._connection, self._app_key, mark, MOST_INSTALLS))
+                seqs |= set(following.installs_of(self._connection, self._app_key, mark, MOST_INSTALLS))
             asked |= ahead
             self._load(seqs)
             new = [self._installs[seq] for seq in sorted(seqs - found.keys()) if seq in self._installs]
@@ -262,7 +262,7 @@ class _Turn:
     def _newest(self, install: _Install) -> Decision | None:
         """What was decided of it last."""
         if install.decision is None and install.stored.version:
-            text = attributing.document(self._connection, self._app_key, install.stored.seq, install.stored.version)
+            text = following.document(self._connection, self._app_key, install.stored.seq, install.stored.version)
             install.decision = decision.decode(text)
         return install.decision
 
@@ -289,7 +289,7 @@ class _Turn:
         """What was earned after an install goes where its credit goes; after a reinstall, to the install before."""
         if before is None:
             return
-        for row in attribution_sums.revenue(self._connection, self._app_key, install.stored.seq):
+        for row in sums.revenue(self._connection, self._app_key, install.stored.seq):
             row = self._revenue.get((row.seq, row.day, row.currency), row)
             self._share(install.stored.partner_key, before, row, -1)
             if standing.first is None or not standing.repeats:
@@ -322,7 +322,7 @@ class _Turn:
         seq = install.stored.seq
         place = seq, day, currency
         if place not in self._revenue:
-            rows = attribution_sums.revenue(self._connection, self._app_key, seq)
+            rows = sums.revenue(self._connection, self._app_key, seq)
             there = {(row.seq, row.day, row.currency): row for row in rows}
             self._revenue = there | self._revenue
         before = self._revenue.get(place, Revenue(*place, 0, 0))
@@ -337,11 +337,11 @@ class _Turn:
 
     def keep(self) -> None:
         changed = [each.stored for each in self._installs.values() if each.changed]
-        attributing.keep_installs(self._connection, self._app_key, changed)
-        attributing.keep_decisions(self._connection, self._app_key, self._decided)
-        attribution_sums.add(self._connection, self._app_key, self._sums)
-        attribution_sums.keep_revenue(self._connection, self._app_key, self._revenue.values())
-        attributing.count_up(self._connection, self._app_key, self._ordinal)
+        following.keep_installs(self._connection, self._app_key, changed)
+        following.keep_decisions(self._connection, self._app_key, self._decided)
+        sums.add(self._connection, self._app_key, self._sums)
+        sums.keep_revenue(self._connection, self._app_key, self._revenue.values())
+        following.count_up(self._connection, self._app_key, self._ordinal)
         self.done.cursor = self.done.cursor._replace(ordinal=self._ordinal)
 
 

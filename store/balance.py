@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from store import destinations, ledger, log, postback_ledger, postback_pages, postbacks, removal, tallies
+from store import destinations, ledger, log, removal, tallies
 from store.database import Database, Where
 from store.destinations import MAIN, Course
 from store.entry import HOUR_MS
 from store.instant import instant
 from store.ledger import Cursor
 from store.log import NO_END
+from store.postbacks import delivering, reading, targets
 from store.removal import Span
 
 LOOKS = 3
@@ -198,22 +199,22 @@ async def count(registry_db: Database, ledger_db: Database | None, log_db: Datab
 
 
 async def _postbacks(registry_db: Database, ledger_db: Database) -> list[Told]:
-    fares = await postback_ledger.health(ledger_db)
-    every = await postbacks.targets(registry_db, removed=True)
+    fares = await delivering.health(ledger_db)
+    every = await targets.of_apps(registry_db, removed=True)
     return [
-        await _told(ledger_db, target, fares.get(target.keys, postback_ledger.Health()))
+        await _told(ledger_db, target, fares.get(target.keys, delivering.Health()))
         for target in every
         if target.removed_at is None or target.keys in fares
     ]
 
 
-async def _told(ledger_db: Database, target: postbacks.Target, health: postback_ledger.Health) -> Told:
+async def _told(ledger_db: Database, target: targets.Target, health: delivering.Health) -> Told:
     """What waits to be looked at is pending, but for a target that was removed."""
     place = target.app_key, target.begins_at
-    unseen = 0 if target.removed_at else await postback_ledger.unseen(ledger_db, *place, health.seen)
+    unseen = 0 if target.removed_at else await delivering.unseen(ledger_db, *place, health.seen)
     sums: Counter[str] = Counter(pending=unseen)
     reasons: dict[str, dict[str, int]] = {"given_up": {}, "unasked": {}}
-    for (state, reason), n in (await postback_pages.sums(ledger_db, target.keys)).items():
+    for (state, reason), n in (await reading.sums(ledger_db, target.keys)).items():
         sums[state] += n
         if state in reasons:
             reasons[state][reason] = n
@@ -222,7 +223,7 @@ async def _told(ledger_db: Database, target: postbacks.Target, health: postback_
         target.target_id,
         target.kind,
         target.name,
-        owed=unseen + await postback_ledger.owed(ledger_db, *place, health.seen),
+        owed=unseen + await delivering.owed(ledger_db, *place, health.seen),
         accepted=sums["accepted"],
         pending=sums["pending"],
         given_up=sums["given_up"],

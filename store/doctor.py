@@ -12,8 +12,9 @@ from typing import Literal
 
 import msgspec
 
-from store import attribution_balance, balance, destinations, log, runs
-from store.attribution_balance import Balance
+from store import balance, destinations, log, runs
+from store.attribution import balance as attribution_balance
+from store.attribution.balance import Balance
 from store.balance import Doors, Findings, Owed, Told
 from store.database import Database, Engine, Server, Where, exists, open_reader
 from store.destinations import Destination

@@ -20,10 +20,10 @@ from starlette.testclient import TestClient
 
 from collector.app import Collector
 from collector.portal.frame import Portal
-from store import passwords, people, sessions
 from store.database import Database, open_writer
-from store.links import Links
-from store.people import Person, Role
+from store.people import passwords, roster, sessions
+from store.people.links import Links
+from store.people.roster import Person, Role
 from store.sqlite.database import FILES
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ SITE = "https://testserver"
 async def move_in(db: Database) -> None:
     """Everybody who is there before a test begins."""
     for name, (role, partner_key) in PEOPLE.items():
-        person = await people.add(db, NOW, email(name), name.title(), role, partner_key, "test")
+        person = await roster.add(db, NOW, email(name), name.title(), role, partner_key, "test")
         async with db.transaction():
-            await people.set_password(db, NOW, person, HASH, "test")
-    await people.add(db, NOW, email("invited"), "", "viewer", "owner", "test")
+            await roster.set_password(db, NOW, person, HASH, "test")
+    await roster.add(db, NOW, email("invited"), "", "viewer", "owner", "test")
 
 
 class House:
@@ -66,7 +66,7 @@ class House:
 
     def everybody(self) -> list[Person]:
         """As they are now; `people` is as they were before the test."""
-        found: list[Person] = self.store(people.people)
+        found: list[Person] = self.store(roster.people)
         return found
 
     def store(self, work: Callable[[Database], Coroutine[Any, Any, Any]]) -> Any:

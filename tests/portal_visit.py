@@ -15,9 +15,9 @@ from shipping_cast import Installation
 from starlette.testclient import TestClient
 
 from collector.app import Collector
-from store import people, sessions
 from store.database import open_writer
-from store.people import Role
+from store.people import roster, sessions
+from store.people.roster import Role
 
 URL = "http://portal.example"
 HOUR_MS = 3_600_000
@@ -52,7 +52,7 @@ class Visit:
         async def begin() -> str:
             async with await open_writer(self.installation.data_dir, "registry") as db:
                 email = f"{role}{time.time_ns()}@{partner or 'market'}.example"
-                who = await people.add(db, now, email, "", role if partner else "operator", partner, "a test")
+                who = await roster.add(db, now, email, "", role if partner else "operator", partner, "a test")
                 return await sessions.begin(db, now - ago, who, "", "")
 
         self._token = asyncio.run(begin())

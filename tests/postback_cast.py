@@ -16,10 +16,10 @@ from attribution.decision import Decision, Match, encode
 from attribution.evidence import Campaign, Touchpoint
 from attribution.rules import Rules
 from exporter.report import Report
-from store import postbacks
 from store.database import Database, open_writer
 from store.event import Details
-from store.postbacks import Target, Wishes
+from store.postbacks import targets
+from store.postbacks.targets import Target, Wishes
 from store.secrets import Vault
 from wire.macros import DEFAULT
 from wire.verdict import Reply
@@ -114,7 +114,7 @@ class Postbacks:
     def to_segment(self, app: str = OWNER, **wishes: Any) -> Target:
         told = Wishes(**wishes)
         found: Target = registry(
-            self.installation, lambda db: postbacks.set_segment(db, NOON - 1, app, told, "ada@owner.example")
+            self.installation, lambda db: targets.set_segment(db, NOON - 1, app, told, "ada@owner.example")
         )
         return found
 
@@ -123,14 +123,14 @@ class Postbacks:
         vault = Vault(SECRET_KEY)
         found: Target = registry(
             self.installation,
-            lambda db: postbacks.add_webhook(db, vault, NOON - 1, app, told, SECRET, "ada@owner.example"),
+            lambda db: targets.add_webhook(db, vault, NOON - 1, app, told, SECRET, "ada@owner.example"),
         )
         return found
 
-    def ask(self, target: Target, action: postbacks.Action, *seqs: int) -> None:
+    def ask(self, target: Target, action: targets.Action, *seqs: int) -> None:
         registry(
             self.installation,
-            lambda db: postbacks.ask(db, NOON, target.app_key, target.target_id, action, seqs or (0,), "ada"),
+            lambda db: targets.ask(db, NOON, target.app_key, target.target_id, action, seqs or (0,), "ada"),
         )
 
     def run(self) -> Report:

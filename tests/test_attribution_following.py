@@ -21,10 +21,12 @@ from attribution.models import NAMES
 from exporter import turn
 from exporter.attributed import Attributed
 from exporter.attributing import Attributing
-from store import attribution, attribution_balance, attribution_rules, attribution_sums, event_rules, log
-from store.attribution import Install, Listing, Wanted
-from store.attribution_balance import Balance
-from store.attribution_rules import Change
+from store import event_rules, log
+from store.attribution import reading, rules
+from store.attribution.balance import Balance, count
+from store.attribution.reading import Install, Listing, Wanted
+from store.attribution.rules import Change
+from store.attribution.sums import MOST_MONEY, Revenue, Sums, add, keep_revenue
 from store.database import open_reader, open_writer
 from store.doctor import attribution as attribution_check
 from store.errors import Conflict
@@ -86,19 +88,19 @@ def ask(installation: Installation, question: Any, *values: Any) -> Any:
 
 
 def installs(installation: Installation, of: Listing = OWNERS, **wanted: Any) -> list[Install]:
-    found: list[Install] = ask(installation, attribution.installs, of, Wanted(**wanted))
+    found: list[Install] = ask(installation, reading.installs, of, Wanted(**wanted))
     return found
 
 
 def decided(installation: Installation, seq: int) -> list[Decision]:
     """Every decision of an install, the newest first."""
-    return [decision.decode(made.document) for made in ask(installation, attribution.history, OWNER, seq)]
+    return [decision.decode(made.document) for made in ask(installation, reading.history, OWNER, seq)]
 
 
 def set_rules(installation: Installation, app: str = OWNER, campaign: str = "", **change: Any) -> None:
     async def once() -> None:
         async with await open_writer(installation.where, "registry") as db:
-            await attribution_rules.set_rules(db, NOON, app, campaign, Change(**change))
+            await rules.set_rules(db, NOON, app, campaign, Change(**change))
 
     asyncio.run(once())
 
@@ -144,14 +146,14 @@ def test_an_install_is_attributed_and_explained(installation: Installation) -> N
     assert made.winner is not None
     assert made.winner.seq == 2
     assert [(each.touchpoint.campaign.key, each.reason) for each in made.influencers] == [("mail/spring", "older")]
-    shares = ask(installation, attribution.shares, OWNERS, 0, 30_000)
+    shares = ask(installation, reading.shares, OWNERS, 0, 30_000)
     assert {(each.model, each.campaign_key): each.credit for each in shares if each.model in ("linear", "decided")} == {
         ("decided", "mail/autumn"): WHOLE,
         ("linear", "mail/autumn"): WHOLE // 2,
         ("linear", "mail/spring"): WHOLE // 2,
     }
     check_sums(installation)
-    assert ask(installation, attribution.installs, Listing(OWNER, "stranger"), Wanted()) == []
+    assert ask(installation, reading.installs, Listing(OWNER, "stranger"), Wanted()) == []
 
 
 def test_a_second_run_finds_nothing_to_do_and_changes_nothing(installation: Installation) -> None:
@@ -196,11 +198,11 @@ def test_late_evidence_decides_anew_and_both_decisions_are_kept(installation: In
     installation.collect(view(SPRING, received_at=late))
     sums = follow(installation, late)
     assert (sums.again, sums.attributed, sums.organic) == (1, 1, -1)
-    made = ask(installation, attribution.history, OWNER, 1)
+    made = ask(installation, reading.history, OWNER, 1)
     assert [(each.version, each.cause, each.cause_seq) for each in made] == [(2, "evidence", 3), (1, "install", 1)]
     assert [each.outcome for each in decided(installation, 1)] == ["attributed", "organic"]
-    assert [each.ordinal for each in ask(installation, attribution.made_after, OWNER, 1, 9)] == [2, 3]
-    assert ask(installation, attribution.last_made, OWNER) == 3
+    assert [each.ordinal for each in ask(installation, reading.made_after, OWNER, 1, 9)] == [2, 3]
+    assert ask(installation, reading.last_made, OWNER) == 3
     check_sums(installation)
 
 
@@ -295,7 +297,7 @@ def test_an_event_that_cannot_be_read_is_set_aside_and_the_others_go_on(
     monkeypatch.setattr(campaigns, "from_parts", bad)
     sums = follow(installation)
     assert (sums.parked, sums.attributed) == (1, 1)
-    parked = ask(installation, attribution.parked, OWNER)
+    parked = ask(installation, reading.parked, OWNER)
     assert [(each.seq, each.reason) for each in parked] == [(1, "raised_ZeroDivisionError")]
 
 
@@ -313,7 +315,7 @@ def test_an_event_that_cannot_be_recorded_is_set_aside_and_the_others_go_on(
     monkeypatch.setattr(turn, "take", bad)
     sums = follow(installation)
     assert (sums.failed, sums.parked, sums.attributed, sums.events) == (0, 1, 1, 8)
-    parked = ask(installation, attribution.parked, OWNER)
+    parked = ask(installation, reading.parked, OWNER)
     assert [(each.seq, each.reason) for each in parked] == [(4, "raised_ZeroDivisionError")]
 
 
@@ -347,16 +349,16 @@ def test_an_install_is_listed_by_time_outcome_and_campaign_page_by_page(installa
     follow(installation)
     newest = installs(installation)
     assert [each.seq for each in newest] == [9, 8, 7, 6, 5, 4]
-    first = ask(installation, attribution.installs, OWNERS, Wanted(), (1 << 60, 0), 2)
-    rest = ask(installation, attribution.installs, OWNERS, Wanted(), (first[-1].converted_at, first[-1].seq), 9)
+    first = ask(installation, reading.installs, OWNERS, Wanted(), (1 << 60, 0), 2)
+    rest = ask(installation, reading.installs, OWNERS, Wanted(), (first[-1].converted_at, first[-1].seq), 9)
     assert [*first, *rest] == newest
     assert [each.seq for each in installs(installation, outcome="organic")] == [9, 8, 7]
     assert [each.seq for each in installs(installation, campaign_key="mail/spring")] == [6, 5, 4]
     assert installs(installation, campaign_key="mail/spring", outcome="organic") == []
     assert [each.seq for each in installs(installation, since=NOON + 1, until=NOON + 3)] == [6, 5]
-    assert ask(installation, attribution.install, OWNERS, 9) == newest[0]
-    assert ask(installation, attribution.install, OWNERS, 1) is None
-    assert ask(installation, attribution.outcomes, OWNERS, 0, 30_000) == {"attributed": 3, "organic": 3}
+    assert ask(installation, reading.install, OWNERS, 9) == newest[0]
+    assert ask(installation, reading.install, OWNERS, 1) is None
+    assert ask(installation, reading.outcomes, OWNERS, 0, 30_000) == {"attributed": 3, "organic": 3}
 
 
 def test_an_install_of_nobody_who_can_be_known_again_is_an_install(installation: Installation) -> None:
@@ -372,7 +374,7 @@ def order(revenue: Any, at: int, currency: str = "EUR", **fields: Any) -> Event:
 
 
 def earned(installation: Installation, model: str) -> dict[tuple[str, str], int]:
-    found = ask(installation, attribution.earned, OWNERS, 0, 30_000)
+    found = ask(installation, reading.earned, OWNERS, 0, 30_000)
     return {(each.campaign_key, each.currency): each.amount for each in found if each.model == model}
 
 
@@ -425,7 +427,7 @@ def test_what_was_earned_after_a_reinstall_goes_to_the_install_when_that_is_told
 
 
 def balance(installation: Installation) -> list[Balance]:
-    found: list[Balance] = ask(installation, attribution_balance.count)
+    found: list[Balance] = ask(installation, count)
     return found
 
 
@@ -610,17 +612,17 @@ def test_an_impossible_amount_holds_up_no_install(installation: Installation) ->
 
 def test_sums_of_money_stop_where_no_engine_could_count_them(installation: Installation) -> None:
     follow(installation)
-    most = attribution_sums.MOST_MONEY
+    most = MOST_MONEY
 
-    async def add(amount: int) -> None:
+    async def earn(amount: int) -> None:
         place = "owner", "last", 1, "mail/spring", "EUR"
-        sums = attribution_sums.Sums(Counter(), Counter(), Counter({place: amount}))
+        sums = Sums(Counter(), Counter(), Counter({place: amount}))
         async with await open_writer(installation.where, "ledger") as db:
-            await db.atomic(attribution_sums.add, OWNER, sums)
-            await db.atomic(attribution_sums.keep_revenue, OWNER, [attribution_sums.Revenue(1, 1, "EUR", amount, 1)])
+            await db.atomic(add, OWNER, sums)
+            await db.atomic(keep_revenue, OWNER, [Revenue(1, 1, "EUR", amount, 1)])
 
     for amount, expected in ((most, most), (most, most), (10**30, most), (-(10**30), 0), (-most, -most), (-1, -most)):
-        asyncio.run(add(amount))
+        asyncio.run(earn(amount))
         assert installation.ledger("select amount from attribution_revenue") == [(expected,)]
 
 

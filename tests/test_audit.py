@@ -9,9 +9,10 @@ import pytest
 from portal_cast import House, email
 
 from collector.portal.audit import ACTIONS
-from store import audit, people, registry, sessions
+from store import audit, registry
 from store.audit import Wanted
 from store.database import Database
+from store.people import roster, sessions
 
 ROOT = Path(__file__).parents[1]
 
@@ -69,7 +70,7 @@ def test_that_somebody_signed_in_is_a_line_and_no_change(house: House) -> None:
         before = await registry.version(db)
         await sessions.begin(db, 7, house.people["owner"], "", "", "password")
         signed_in = await registry.version(db)
-        await people.rename(db, 8, house.people["owner"], "O", "test")
+        await roster.rename(db, 8, house.people["owner"], "O", "test")
         told = [(line.action, line.detail) for line in await audit.lines(db, Wanted(since=7, until=8), 9)]
         return before == signed_in, signed_in == await registry.version(db), told
 
@@ -111,7 +112,7 @@ def test_lines_are_found_by_who_what_of_which_and_when(house: House, wanted: Wan
 
 def test_every_action_that_leaves_a_line_has_its_words() -> None:
     calls = re.compile(r"registry\.(?:audit|note)\(\s*db, now, f?\"([^\"]+)\"")
-    sources = [path.read_text() for path in (ROOT / "store").glob("*.py")]
+    sources = [path.read_text() for path in (ROOT / "store").rglob("*.py")]
     found = {action for source in sources for action in calls.findall(source)}
     assert len(found) > 20
     told = {action for action in found if "{" not in action}

@@ -21,26 +21,15 @@ from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, VISITOR, Details, I
 import footfall
 from exporter.run import run_once
 from selftest.cluster import Databases
-from store import (
-    attribution_rules,
-    authentication,
-    balance,
-    copying,
-    event_rules,
-    identities,
-    log,
-    patience,
-    people,
-    purging,
-    registry,
-    sessions,
-)
+from store import authentication, balance, copying, event_rules, log, purging, registry
+from store.attribution.rules import Change, set_rules
 from store.copying import Copied, copy
 from store.database import Server, migrate_all, open_reader, open_writer
 from store.entry import Entry, Held, Rejection, Visitor
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.event_rules import Rule
-from store.links import Links
+from store.people import identities, patience, roster, sessions
+from store.people.links import Links
 from store.postgres.connection import Connection
 from store.postgres.copying import CopyFailed
 from store.rollups.rebuilding import rebuild
@@ -215,7 +204,7 @@ async def add_key_pair(data_dir: Path) -> None:
 async def add_somebody(data_dir: Path) -> None:
     """Signed in, and with everything else that somebody can have."""
     async with await open_writer(data_dir, "registry") as db:
-        who = await people.add(db, NOON, "olga@owner.example", ODD, "owner", "owner", "test")
+        who = await roster.add(db, NOON, "olga@owner.example", ODD, "owner", "owner", "test")
         await sessions.begin(db, NOON, who, "192.0.2.1", ODD)
         await Links(SECRET_KEY).make(db, NOON, who, "reset", "test")
         await patience.spend(db, NOON, "192.0.2.1", who.email)
@@ -232,7 +221,7 @@ async def say_of_events(where: Any) -> None:
 async def add_token(data_dir: Path) -> None:
     async with await open_writer(data_dir, "registry") as db:
         await registry.add_token(db, NOON, ODD, frozenset({"installs"}))
-        await attribution_rules.set_rules(db, NOON, "", "", attribution_rules.Change(click=0, by_network=True))
+        await set_rules(db, NOON, "", "", Change(click=0, by_network=True))
 
 
 def exported(installation: Installation, server: Server) -> dict[str, int]:

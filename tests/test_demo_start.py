@@ -14,9 +14,9 @@ from collector.app import Collector
 from collector.demo import launch
 from collector.demo.catalogue import BY_KEY
 from collector.demo.sign_ins import PEOPLE, SignIn, password_of
-from store import passwords, people
 from store.database import Database, open_writer
-from store.people import Person
+from store.people import passwords, roster
+from store.people.roster import Person
 from store.settings import Settings
 
 LISTED = ("com.fernhollow.board-charts", "eu.pebblewick.time-pockets", "com.tallowfinch.deskbell")
@@ -44,10 +44,10 @@ def in_registry(settings: Settings, work: Any) -> Any:
 
 
 async def _choose(db: Database, email: str, password: str) -> None:
-    person = await people.by_email(db, email)
+    person = await roster.by_email(db, email)
     assert isinstance(person, Person)
     async with db.transaction():
-        await people.set_password(db, 0, person, passwords.hashed(password), email)
+        await roster.set_password(db, 0, person, passwords.hashed(password), email)
 
 
 def test_one_app_sends_its_past_another_begins_now_and_a_third_has_no_key(settings: Settings, cast: Cast) -> None:

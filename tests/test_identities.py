@@ -6,7 +6,7 @@ from typing import Any
 
 from portal_cast import House, email
 
-from store import identities
+from store.people import identities
 
 
 def test_an_identity_is_one_persons_and_a_person_is_one_there(house: House) -> None:

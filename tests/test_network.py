@@ -27,8 +27,9 @@ from collector.doors.listing import Facts, Judge
 from collector.network import mark, place
 from collector.portal.event import stored
 from exporter.attributing import Attributing
-from store import attribution, attribution_rules, log, registry
-from store.attribution_rules import MARKETPLACE, Change
+from store import log, registry
+from store.attribution import reading
+from store.attribution.rules import MARKETPLACE, Change, set_rules
 from store.database import open_reader, open_writer
 from store.rollups.following import catch_up
 from store.secrets import Vault
@@ -128,7 +129,7 @@ def test_a_hash_is_the_same_for_the_same_at_one_app_alone() -> None:
 def match(cast: Cast, app_key: str, by_network: bool) -> None:
     async def change() -> None:
         async with await open_writer(cast.where, "registry") as db:
-            await attribution_rules.set_rules(db, 0, app_key, "", Change(by_network=by_network))
+            await set_rules(db, 0, app_key, "", Change(by_network=by_network))
 
     asyncio.run(change())
 
@@ -370,7 +371,7 @@ def decided(cast: Cast) -> Decision:
             await catch_up(registry_db, log_db, log_writer, now)
             following = Attributing(registry_db, log_db, ledger_db, "run", Silence(), asyncio.Event())
             await following.follow(await log.settled(log_db), now)
-            (made,) = await attribution.history(ledger_db, CHARTS, cast.events()[-1]["seq"])
+            (made,) = await reading.history(ledger_db, CHARTS, cast.events()[-1]["seq"])
             return decision.decode(made.document)
 
     return asyncio.run(once())

@@ -12,7 +12,8 @@ from httpx2 import Response
 from portal_cast import HOUR_MS, NEW_PASSWORD, PASSWORD, Browser, House, another, email, field, message
 
 from collector.portal.account import qr_code
-from store import rotation, second_factor, sessions, totp
+from store import rotation
+from store.people import second_factor, sessions, totp
 from store.secrets import Vault
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")

@@ -10,7 +10,8 @@ from portal_cast import PASSWORD, Browser, House, another, email, opened
 from test_portal_operator import cells
 
 from collector.portal.audit import A_PAGE, ACTIONS
-from store import registry, second_factor, totp
+from store import registry
+from store.people import second_factor, totp
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
 

@@ -17,7 +17,7 @@ from store import destinations, proof, registry
 from store.database import open_writer
 from store.destinations import Destination
 from store.ledger import Cursor, Health
-from store.people import Role
+from store.people.roster import Role
 from store.registry import App
 from store.secrets import Vault
 

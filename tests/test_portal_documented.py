@@ -5,7 +5,7 @@ from pathlib import Path
 
 from collector.portal.frame import HEADERS
 from collector.portal.pages import PAGES
-from store import links, passwords, patience, second_factor, sessions, totp
+from store.people import links, passwords, patience, second_factor, sessions, totp
 
 TEXT = (Path(__file__).parents[1] / "docs" / "reference" / "portal.md").read_text()
 

@@ -15,8 +15,9 @@ from portal_cast import PASSWORD, SITE, Browser, House, another, email, opened
 from collector.portal import frame
 from collector.portal.frame import HEADERS, MOST_FIELDS, MOST_FORM_BYTES, BadForm, Page, local_path
 from collector.portal.pages import PAGES
-from store import people, registry
+from store import registry
 from store.errors import StoreUnavailable
+from store.people import roster
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
 
@@ -288,7 +289,7 @@ def test_hostile_text_in_every_name_is_only_text(house: House, browser: Browser,
         await registry.add_partner(db, 0, text, "9", text)
         await registry.add_app(db, 0, text, text, text, text)
         await registry.add_token(db, 0, text, frozenset({"read"}), partner_key=text, app_key=text, actor=text)
-        await people.rename(db, 0, house.people["owner"], text, text)
+        await roster.rename(db, 0, house.people["owner"], text, text)
 
     house.store(put)
     browser.enter("operator")

@@ -22,12 +22,13 @@ from starlette.testclient import TestClient
 
 from collector.app import Collector
 from collector.portal.pages import PAGES
-from store import people, registry
+from store import registry
 from store.database import Database, Server, migrate_all, open_reader, open_writer
 from store.errors import FootfallError
-from store.links import Links
+from store.people import roster
+from store.people.links import Links
+from store.people.totp import code
 from store.settings import Settings
-from store.totp import code
 
 
 @pytest.fixture
@@ -154,22 +155,22 @@ def test_of_two_owners_who_leave_at_once_one_stays_there(settings: Settings) -> 
 
     async def work() -> list[Any]:
         async with await open_reader(server, "registry") as db:
-            owner, editor = await people.by_email(db, email("owner")), await people.by_email(db, email("editor"))
+            owner, editor = await roster.by_email(db, email("owner")), await roster.by_email(db, email("editor"))
         assert owner
         assert editor
         async with await open_writer(server, "registry") as db:
-            await people.change_role(db, NOW, editor, "owner", "test")
+            await roster.change_role(db, NOW, editor, "owner", "test")
             left: list[Any] = []
             for _ in range(10):
                 left.append(
                     await _both(
                         server,
-                        lambda one: people.disable(one, NOW, owner, "test"),
-                        lambda two: people.disable(two, NOW, editor, "test"),
+                        lambda one: roster.disable(one, NOW, owner, "test"),
+                        lambda two: roster.disable(two, NOW, editor, "test"),
                     )
                 )
-                await people.enable(db, NOW, owner, "test")
-                await people.enable(db, NOW, editor, "test")
+                await roster.enable(db, NOW, owner, "test")
+                await roster.enable(db, NOW, editor, "test")
         return left
 
     for both in asyncio.run(work()):
@@ -183,7 +184,7 @@ def test_of_two_who_use_a_link_at_once_one_gets_it_there(settings: Settings) -> 
 
     async def work() -> list[Any]:
         async with await open_writer(server, "registry") as db:
-            person = await people.by_email(db, email("invited"))
+            person = await roster.by_email(db, email("invited"))
             assert person
             token = await links.make(db, NOW, person, "invitation", "test")
 

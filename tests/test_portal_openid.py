@@ -24,8 +24,8 @@ from pytest_socket import enable_socket
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
 from collector.portal.openid import AWAY_SECONDS, provider_of
-from store import identities, people, second_factor, totp
 from store.errors import ConfigError, StoreUnavailable
+from store.people import identities, roster, second_factor, totp
 from store.settings import Settings
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
@@ -176,7 +176,7 @@ def test_nobody_else_is_let_in_and_nobody_is_made(
     house: House, provider: Provider, browser: Browser, claims: dict[str, Any], told: str
 ) -> None:
     """The viewer may sign in no more."""
-    house.store(lambda db: people.disable(db, 1, house.people["viewer"], "test"))
+    house.store(lambda db: roster.disable(db, 1, house.people["viewer"], "test"))
     provider.claims |= claims
     before = house.state()
     answer = enter(browser)
@@ -212,7 +212,7 @@ def test_who_may_sign_in_no_more_is_not_let_in_by_their_subject(
     house: House, provider: Provider, browser: Browser
 ) -> None:
     enter(browser)
-    house.store(lambda db: people.disable(db, 1, house.people["owner"], "test", may_be_last=True))
+    house.store(lambda db: roster.disable(db, 1, house.people["owner"], "test", may_be_last=True))
     assert enter(another(browser)).status_code == 403
 
 

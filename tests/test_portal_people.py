@@ -10,8 +10,8 @@ import pytest
 from httpx2 import Response
 from portal_cast import NEW_PASSWORD, PASSWORD, Browser, House, another, email, message, opened
 
-from store import people
 from store.errors import ConfigError
+from store.people import roster
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
 
@@ -165,7 +165,7 @@ def test_the_last_operator_stays_and_can_end_the_last_owner(house: House, browse
 
 def test_an_owner_of_another_partner_does_not_count(house: House) -> None:
     with pytest.raises(ConfigError, match="they are the last who can"):
-        house.store(lambda db: people.disable(db, 1, house.people["owner"], "test"))
+        house.store(lambda db: roster.disable(db, 1, house.people["owner"], "test"))
 
 
 def test_whoever_is_disabled_is_out_and_their_links_are_void(house: House, browser: Browser) -> None:

@@ -8,10 +8,11 @@ from portal_cast import NOW, Browser, House
 from shipping_cast import SECRET_KEY
 
 from collector.notices import Notices
-from store import destinations, postbacks
+from store import destinations
 from store.database import open_reader, open_writer
 from store.destinations import Change
-from store.postbacks import Wishes
+from store.postbacks import targets
+from store.postbacks.targets import Wishes
 from store.readers import Readers
 from store.secrets import Vault
 from wire import webhook
@@ -32,15 +33,15 @@ def a_key(house: House) -> None:
     house.store(lambda db: destinations.set_destination(db, Vault(SECRET_KEY), NOW, APP, change, 0))
 
 
-def made(house: House, **wishes: str) -> postbacks.Target:
+def made(house: House, **wishes: str) -> targets.Target:
     told = Wishes(**({"name": "ours", "url": "https://hooks.owner.example/", "template": DEFAULT} | wishes))
-    target: postbacks.Target = house.store(
-        lambda db: postbacks.add_webhook(db, Vault(SECRET_KEY), NOW, APP, told, "whsec_AAAA", "ada")
+    target: targets.Target = house.store(
+        lambda db: targets.add_webhook(db, Vault(SECRET_KEY), NOW, APP, told, "whsec_AAAA", "ada")
     )
     return target
 
 
-def owed(house: House, target: postbacks.Target, seq: int, state: str, reason: str = "") -> None:
+def owed(house: House, target: targets.Target, seq: int, state: str, reason: str = "") -> None:
     house_ledger(house, "insert or ignore into postback_health (app_key, target_id) values (?, ?)", *target.keys)
     row = (*target.keys, seq, 1, state, reason, NOW, NOW, 6, "x", NOW)
     house_ledger(house, "insert into postbacks values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
@@ -56,7 +57,7 @@ def test_segment_is_told_when_an_editor_says_so_and_the_audit_knows(house: House
     assert (refused.status_code, "Enter a Segment write key first" in refused.text) == (422, True)
     a_key(house)
     assert browser.post(BASE, FORM | {"delivery": "network", "delay": "300"}).headers["location"].endswith("done=saved")
-    (target,) = house.store(lambda db: postbacks.targets(db, [APP]))
+    (target,) = house.store(lambda db: targets.of_apps(db, [APP]))
     assert (target.kind, target.active, target.delivery, target.delay_ms) == ("segment", True, "network", 300_000)
     assert house.audit() == (
         "editor@editor.example",
@@ -92,24 +93,24 @@ def test_a_bad_webhook_is_not_made_and_the_page_says_why(
     answer = browser.post(f"{BASE}/new", FORM | HOOK | changed)
     assert answer.status_code == 422
     assert said.casefold() in answer.text.casefold()
-    assert house.store(lambda db: postbacks.targets(db)) == []
+    assert house.store(lambda db: targets.of_apps(db)) == []
 
 
 def test_a_secret_is_shown_once_kept_encrypted_and_rotated_with_the_one_before(house: House, browser: Browser) -> None:
     browser.enter("editor")
     page = browser.post(f"{BASE}/new", FORM | HOOK).text
     (first,) = re.findall(r'value="(whsec_[^"]+)"', page)
-    (target,) = house.store(lambda db: postbacks.targets(db, [APP]))
+    (target,) = house.store(lambda db: targets.of_apps(db, [APP]))
     assert (target.url, target.secrets(Vault(SECRET_KEY), NOW)) == (HOOK["url"], [first])
     assert first.encode() not in house.cast.every_byte()
     (second,) = re.findall(r'value="(whsec_[^"]+)"', browser.post(f"{BASE}/{target.target_id}/secret").text)
-    (target,) = house.store(lambda db: postbacks.targets(db, [APP]))
+    (target,) = house.store(lambda db: targets.of_apps(db, [APP]))
     assert target.secrets(Vault(SECRET_KEY), NOW) == [second, first]
     assert target.secrets(Vault(SECRET_KEY), NOW + 8 * 86_400_000) == [second]
     shown = browser.get(f"{BASE}/{target.target_id}").text
     assert (first in shown, second in shown, second[-4:] in shown) == (False, False, True)
     browser.post(f"{BASE}/{target.target_id}/act", {"action": "end"})
-    (target,) = house.store(lambda db: postbacks.targets(db, [APP]))
+    (target,) = house.store(lambda db: targets.of_apps(db, [APP]))
     assert target.secrets(Vault(SECRET_KEY), NOW) == [second]
     actions = house.rows("select action from audit where action like 'postback.%' order by action")
     assert actions == [("postback.add",), ("postback.secret",), ("postback.secret",)]
@@ -121,7 +122,7 @@ def test_what_would_be_sent_is_shown_and_nothing_is_saved(house: House, browser:
     assert page.status_code == 200
     assert "https://hooks.owner.example/v1/in?c=test-click" in page.text
     assert "Spring \\&#34;sale\\&#34; &amp; more" in page.text
-    assert house.store(lambda db: postbacks.targets(db)) == []
+    assert house.store(lambda db: targets.of_apps(db)) == []
 
 
 def test_a_test_leaves_signed_and_its_answer_is_shown(
@@ -157,7 +158,7 @@ def test_another_try_giving_up_and_enabling_are_asked_of_the_exporter(house: Hou
     assert browser.post(f"{path}/act", {"action": "enable"}).status_code == 303
     assert browser.post(f"{path}/act", {"action": "retry", "seq": "70"}).status_code == 404
     assert browser.post(f"{path}/act", {"action": "delete"}).status_code == 404
-    asked = house.store(lambda db: postbacks.intents(db))
+    asked = house.store(lambda db: targets.intents(db))
     assert {(each.seq, each.action) for each in asked} == {(7, "retry"), (9, "give_up"), (0, "enable")}
     assert "tried again with the next run" in browser.get(path).text
 

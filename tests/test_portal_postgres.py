@@ -17,11 +17,12 @@ from starlette.testclient import TestClient
 
 from collector.app import Collector
 from exporter.run import run_once
-from store import destinations, log, people, registry, sessions
+from store import destinations, log, registry
 from store.database import Server, migrate_all, open_writer
 from store.destinations import Change
 from store.entry import Entry
 from store.event import encode_details
+from store.people import roster, sessions
 from store.secrets import Vault
 from store.settings import Settings
 from wire.verdict import Reply
@@ -56,9 +57,9 @@ async def fill(server: Server) -> dict[str, str]:
             await registry.add_app(db, now, app, partner, f"34{number}", partner)
             change = Change(segment_write_key=KEYS[app])
             await destinations.set_destination(db, Vault(SECRET_KEY), now, app, change, 0)
-            who = await people.add(db, now, f"{partner}@x.example", "", "owner", partner, "a test")
+            who = await roster.add(db, now, f"{partner}@x.example", "", "owner", partner, "a test")
             tokens[partner] = await sessions.begin(db, now, who, "", "")
-        who = await people.add(db, now, "operator@x.example", "", "operator", None, "a test")
+        who = await roster.add(db, now, "operator@x.example", "", "operator", None, "a test")
         tokens["operator"] = await sessions.begin(db, now, who, "", "")
     rows = []
     for app, partner in ((OWNER, "owner"), (STRANGER, "stranger")):

@@ -17,8 +17,9 @@ from portal_cast import HOUR_MS, NEW_PASSWORD, PASSWORD, Browser, House
 from collector.portal.frame import Page
 from collector.portal.numbers.titles import TITLES
 from collector.portal.pages import PAGES
-from store import registry, sessions
-from store.people import Person
+from store import registry
+from store.people import sessions
+from store.people.roster import Person
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
 

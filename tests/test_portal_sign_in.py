@@ -10,8 +10,8 @@ import argon2
 import pytest
 from portal_cast import HOUR_MS, NEW_PASSWORD, PASSWORD, Browser, House, another, email, message, opened
 
-from store import passwords, patience, people
-from store.links import VALID_SECONDS, Links
+from store.people import passwords, patience, roster
+from store.people.links import VALID_SECONDS, Links
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")
 
@@ -46,7 +46,7 @@ def test_nobody_learns_from_the_answer_or_the_time_who_exists(
             return super().verify(hash, password)
 
     monkeypatch.setattr(passwords, "_hasher", Watched(time_cost=2, memory_cost=19 * 1024, parallelism=1))
-    house.store(lambda db: people.disable(db, 1, house.people["viewer"], "test"))
+    house.store(lambda db: roster.disable(db, 1, house.people["viewer"], "test"))
     answers = []
     for name, password in [("owner", "wrong"), ("viewer", PASSWORD), ("nobody", PASSWORD), ("invited", "")]:
         answers.append(browser.sign_in(name, password))
@@ -191,7 +191,7 @@ def test_a_session_that_was_planted_ends_when_somebody_signs_in_over_it(house: H
 def test_whoever_is_disabled_is_out_at_once_everywhere(house: House, browser: Browser) -> None:
     browser.enter("editor")
     assert browser.get("/").status_code == 200
-    house.store(lambda db: people.disable(db, 1, house.people["editor"], "test"))
+    house.store(lambda db: roster.disable(db, 1, house.people["editor"], "test"))
     assert browser.get("/").headers["location"] == "/sign-in"
     assert browser.sign_in("editor").status_code == 403
 
@@ -302,7 +302,7 @@ def test_a_link_that_does_not_count_shows_nothing_and_changes_nothing(
         later = time.time() + VALID_SECONDS + 5
         monkeypatch.setattr(time, "time", lambda: later)
     elif spoil == "disabled":
-        house.store(lambda db: people.disable(db, 1, house.people["invited"], "test"))
+        house.store(lambda db: roster.disable(db, 1, house.people["invited"], "test"))
     else:
         token = ""
     before = house.state()

@@ -12,8 +12,9 @@ from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, VISITOR, Installation,
 
 from attribution.evidence import Campaign
 from exporter import resolve
-from store import balance, postback_ledger, postbacks
+from store import balance
 from store.event import Details
+from store.postbacks import delivering, targets
 from wire.verdict import Reply
 
 
@@ -210,7 +211,7 @@ def test_a_webhook_that_is_gone_or_switched_off_gives_up_what_it_is_owed(told: P
     ]
 
     for target in (gone, off):
-        registry(told.installation, lambda db, target=target: postbacks.remove(db, NOON, target, "ada"))
+        registry(told.installation, lambda db, target=target: targets.remove(db, NOON, target, "ada"))
     told.run()
     assert [(state, reason) for _, state, reason, _ in told.states(gone)] == [("given_up", "removed")]
     assert [(state, reason) for _, state, reason, _ in told.states(off)] == [("given_up", "removed")]
@@ -340,7 +341,7 @@ def test_what_another_run_left_open_is_looked_for_once_and_not_before_every_atte
     for _ in range(3):
         told.decided()
     ran: list[str] = []
-    lease = postback_ledger._lease
+    lease = delivering._lease
 
     def watched(connection: Any, *values: Any) -> Any:
         class Watched:
@@ -350,6 +351,6 @@ def test_what_another_run_left_open_is_looked_for_once_and_not_before_every_atte
 
         return lease(Watched(), *values)  # type: ignore[arg-type]  # it executes
 
-    monkeypatch.setattr(postback_ledger, "_lease", watched)
+    monkeypatch.setattr(delivering, "_lease", watched)
     assert told.run().postbacks.accepted == 3
     assert sum("postback_ledger.recover" in sql for sql in ran) == 1

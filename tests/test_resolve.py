@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from shipping_cast import OWNER, a_destination, an_app, an_event
 
 from exporter.resolve import IN_A_ROW, LASTING_MS, MOST_ALONE_MS, Kind, after, kind_of, planned
-from store import postbacks
-from store.postback_ledger import Health, Postback
+from store.postbacks import targets
+from store.postbacks.delivering import Health, Postback
 from wire.postback import Result, install_attributed, is_own
 from wire.verdict import Reply, judge
 from wire.webhook import judge as judge_webhook
@@ -18,8 +18,8 @@ NOW = 1_771_243_200_000
 FRESH = Postback(7, 1, "pending", "", NOW, NOW, 1, "told")
 
 
-def a_target(**fields: object) -> postbacks.Target:
-    made = postbacks._new(OWNER, "webhook", NOW)
+def a_target(**fields: object) -> targets.Target:
+    made = targets._new(OWNER, "webhook", NOW)
     return msgspec.structs.replace(made, active=True, retries=5, **fields)  # type: ignore[arg-type]
 
 

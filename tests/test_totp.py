@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from store.totp import address, code, new_secret, step_of
+from store.people.totp import address, code, new_secret, step_of
 
 SECRET = base64.b32encode(b"12345678901234567890").decode()
 

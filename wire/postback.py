@@ -17,7 +17,7 @@ import msgspec
 
 from store.destinations import Destination
 from store.event import PARTNER, Event
-from store.postbacks import FOOTFALL, Target, names
+from store.postbacks.targets import FOOTFALL, Target, names
 from store.registry import App
 from wire.macros import Value
 from wire.mapping import LIBRARY, iso_time

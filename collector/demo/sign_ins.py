@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from store import passwords, people
 from store.database import Database
-from store.people import Role
+from store.people import passwords, roster
+from store.people.roster import Role
 from store.ring import ring_of
 from store.secrets import derived
 
@@ -53,13 +53,13 @@ async def move_in(db: Database, secret_key: str, now: int) -> list[SignIn]:
 
 
 async def _moved_in(db: Database, keys: tuple[str, ...], now: int, who: SignIn) -> SignIn:
-    person = await people.by_email(db, who.email)
+    person = await roster.by_email(db, who.email)
     if person is None:
-        person = await people.add(db, now, who.email, who.name, who.role, who.partner_key, ACTOR)
+        person = await roster.add(db, now, who.email, who.name, who.role, who.partner_key, ACTOR)
     if person.invited:
         password = password_of(keys[0], who.email)
         async with db.transaction():
-            await people.set_password(db, now, person, passwords.hashed(password), ACTOR)
+            await roster.set_password(db, now, person, passwords.hashed(password), ACTOR)
     else:
         known = (password_of(key, who.email) for key in keys)
         password = next((each for each in known if passwords.is_right(person.password_hash, each)), "")

@@ -21,8 +21,8 @@ from collector.portal.frame import (
     with_session,
 )
 from collector.portal.sign_in import off_loop, too_many
-from store import passwords, patience, people, second_factor, sessions, totp
 from store.errors import ConfigError
+from store.people import passwords, patience, roster, second_factor, sessions, totp
 
 LONGEST_NAME = 100
 BORDER = 4  # modules of white around a QR code
@@ -51,7 +51,7 @@ async def rename(portal: Portal, request: Request) -> Response:
     if len(name) > LONGEST_NAME:
         return await _page(portal, request, 422, name=f"A name has at most {LONGEST_NAME} characters.")
     me = who(request).person
-    await people.rename(portal.writer, portal.now(), me, name, me.email)
+    await roster.rename(portal.writer, portal.now(), me, name, me.email)
     return see("/account?saved=name")
 
 
@@ -71,7 +71,7 @@ async def change_password(portal: Portal, request: Request) -> Response:
         return await _page(portal, request, 422, new=sentence(error))
     hashed = await off_loop(passwords.hashed, new)
     async with portal.writer.transaction():
-        await people.set_password(portal.writer, now, me, hashed, me.email)
+        await roster.set_password(portal.writer, now, me, hashed, me.email)
     token = await sessions.begin(portal.writer, now, me, address, request.headers.get("user-agent", ""))
     return with_session(portal, see("/account?saved=password"), token)
 

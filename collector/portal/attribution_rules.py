@@ -16,8 +16,8 @@ from attribution.rules import SETTABLE, Rules, resolved
 from collector.portal.apps import own_app
 from collector.portal.attributed import SET_BY
 from collector.portal.frame import EDITORS, OPERATORS, VIEWERS, Page, Portal, read_form, see, sentence, who
-from store import attribution_rules
-from store.attribution_rules import LIMITS, MARKETPLACE, OF_CAMPAIGN, Change, Kept, length, told
+from store.attribution import rules
+from store.attribution.rules import LIMITS, MARKETPLACE, OF_CAMPAIGN, Change, Kept, length, told
 from store.errors import ConfigError
 from store.registry import App
 
@@ -59,12 +59,12 @@ async def show(portal: Portal, request: Request) -> Response:
 async def _of_app(
     portal: Portal, request: Request, app: App, error: str = "", fields: Mapping[str, str] | None = None
 ) -> Response:
-    wide, campaigns = attribution_rules.of_app(await attribution_rules.kept(portal.registry, app.app_key))
-    rules = resolved(wide, campaigns)
+    wide, campaigns = rules.of_app(await rules.kept(portal.registry, app.app_key))
+    in_force = resolved(wide, campaigns)
     entered = fields if fields is not None and not fields.get("campaign") else None
     values = {
         "app": app,
-        "settings": _settings(rules, _own(wide, app.app_key), entered),
+        "settings": _settings(in_force, _own(wide, app.app_key), entered),
         "by_network": _entered(_own(wide, app.app_key), entered, "by_network"),
         "campaigns": [(each.campaign_key, _windows(each)) for each in campaigns if _is_set(each)],
         "windows": [(name, WORDS[name]) for name in OF_CAMPAIGN],
@@ -85,9 +85,7 @@ async def change(portal: Portal, request: Request) -> Response:
         if "campaign" in fields and not campaign:
             raise ConfigError("a campaign is named by its source and its name, as in google/spring sale")
         wanted = asked(fields, OF_CAMPAIGN if campaign else SETTABLE)
-        await attribution_rules.set_rules(
-            portal.writer, portal.now(), app.app_key, campaign, wanted, who(request).person.email
-        )
+        await rules.set_rules(portal.writer, portal.now(), app.app_key, campaign, wanted, who(request).person.email)
     except ConfigError as error:
         return await _of_app(portal, request, app, sentence(error), fields)
     return see(f"/apps/{app.app_key}/attribution/rules?done=1")
@@ -101,7 +99,7 @@ async def marketplace(portal: Portal, request: Request) -> Response:
 async def _of_marketplace(
     portal: Portal, request: Request, error: str = "", fields: Mapping[str, str] | None = None
 ) -> Response:
-    wide, _ = attribution_rules.of_app(await attribution_rules.kept(portal.registry, MARKETPLACE))
+    wide, _ = rules.of_app(await rules.kept(portal.registry, MARKETPLACE))
     values = {
         "settings": _settings(resolved(wide, []), _own(wide, MARKETPLACE), fields),
         "by_network": _entered(_own(wide, MARKETPLACE), fields, "by_network"),
@@ -118,7 +116,7 @@ async def change_marketplace(portal: Portal, request: Request) -> Response:
     try:
         wanted = asked(fields, SETTABLE)
         actor = who(request).person.email
-        await attribution_rules.set_rules(portal.writer, portal.now(), MARKETPLACE, "", wanted, actor)
+        await rules.set_rules(portal.writer, portal.now(), MARKETPLACE, "", wanted, actor)
     except ConfigError as error:
         return await _of_marketplace(portal, request, sentence(error), fields)
     return see("/operator/attribution?done=1")
@@ -152,7 +150,7 @@ def _entered(own: Kept | None, fields: Mapping[str, str] | None, name: str) -> s
     return "" if value is None else told(value)
 
 
-def _settings(rules: Rules, own: Kept | None, fields: Mapping[str, str] | None) -> list[Setting]:
+def _settings(in_force: Rules, own: Kept | None, fields: Mapping[str, str] | None) -> list[Setting]:
     return [
         Setting(
             name,
@@ -160,11 +158,11 @@ def _settings(rules: Rules, own: Kept | None, fields: Mapping[str, str] | None) 
             NOTES.get(name, ""),
             _entered(own, fields, name),
             "never" if value == 0 and value is not False else told(value),
-            SET_BY[rules.set_by.get(name, "default")],
+            SET_BY[in_force.set_by.get(name, "default")],
             *(told(limit) for limit in LIMITS.get(name, (None, None))),
         )
         for name in SETTABLE
-        for value in [getattr(rules, name)]
+        for value in [getattr(in_force, name)]
     ]
 
 

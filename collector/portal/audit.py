@@ -16,9 +16,10 @@ from starlette.responses import Response
 
 from collector.portal.frame import OPERATORS, OWNERS, Page, Portal, who
 from collector.portal.reading import given
-from store import audit, people
+from store import audit
 from store.audit import Line, Wanted
 from store.database import open_reader
+from store.people import roster
 
 A_PAGE = 50
 DAY_MS = 86_400_000
@@ -90,7 +91,7 @@ async def show(portal: Portal, request: Request) -> Response:
     if partner_key is None:
         found = await audit.lines(portal.registry, wanted, A_PAGE + 1)
     else:
-        own = [person.email for person in await people.people(portal.registry, partner_key)]
+        own = [person.email for person in await roster.people(portal.registry, partner_key)]
         found = await _own(portal, wanted, partner_key, own)
         values["people"] = own
     shown = found[:A_PAGE]

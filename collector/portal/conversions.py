@@ -20,8 +20,9 @@ from collector.portal.frame import VIEWERS, NotFound, Page, Portal
 from collector.portal.numbers.attribution import MODELS
 from collector.portal.numbers.money import decimal
 from collector.portal.reading import given, stores
-from store import attribution, looking
-from store.attribution import PAGE, Install, Listing, Made, Wanted
+from store import looking
+from store.attribution import reading
+from store.attribution.reading import PAGE, Install, Listing, Made, Wanted
 from store.event import Event
 from store.log import NO_END
 from store.registry import App
@@ -45,7 +46,7 @@ async def show(portal: Portal, request: Request) -> Response:
     async with stores(portal, request) as opened:
         found: list[Install] = []
         if opened.ledger is not None:
-            found = await attribution.installs(opened.ledger, _listing(app), wanted, _before(request), PAGE + 1)
+            found = await reading.installs(opened.ledger, _listing(app), wanted, _before(request), PAGE + 1)
     shown = found[:PAGE]
     filters = {"outcome": wanted.outcome, "campaign": campaign}
     older = ""
@@ -96,10 +97,10 @@ async def one(portal: Portal, request: Request) -> Response:
     if not (seq.isascii() and seq.isdigit() and len(seq) < 19):
         raise NotFound
     async with stores(portal, request) as opened:
-        install = await attribution.install(opened.ledger, _listing(app), int(seq)) if opened.ledger else None
+        install = await reading.install(opened.ledger, _listing(app), int(seq)) if opened.ledger else None
         if install is None or opened.ledger is None:
             raise NotFound
-        made = await attribution.history(opened.ledger, app.app_key, install.seq)
+        made = await reading.history(opened.ledger, app.app_key, install.seq)
         decisions = [kept.decode(each.document) for each in made]
         if not decisions:
             raise NotFound

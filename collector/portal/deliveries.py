@@ -14,11 +14,12 @@ from collector.portal.details import State, paused
 from collector.portal.frame import EDITORS, VIEWERS, NotFound, Page, Portal, read_form, see, who
 from collector.portal.reading import given, runs, stores
 from collector.portal.words import OUTCOMES, reason
-from store import destinations, ledger, ledger_pages, log, postback_ledger, postbacks
+from store import destinations, ledger, ledger_pages, log
 from store.accounts import Account
 from store.destinations import Action, Course
 from store.ledger_pages import PAGE
 from store.ledger_pages import Request as Attempted
+from store.postbacks import delivering, targets
 from store.registry import App
 
 FATES = ("accepted", "pending", "parked", "suppressed", "expired")
@@ -80,8 +81,8 @@ async def show(portal: Portal, request: Request) -> Response:
             by_course = await ledger_pages.parked_by_reason(opened.ledger, app.app_key)
             parked = sum(sum(reasons.values()) for reasons in by_course.values())
         anything = await log.received_after(opened.log, app.app_key, 0)
-        fares = await postback_ledger.health(opened.ledger, app.app_key) if opened.ledger else {}
-    targets = await postbacks.targets(portal.registry, [app.app_key])
+        fares = await delivering.health(opened.ledger, app.app_key) if opened.ledger else {}
+    every = await targets.of_apps(portal.registry, [app.app_key])
     by_name = {c.destination.name: c.course_id for c in courses if _is_live(c)}
     balances = []
     for account in standing.accounts:
@@ -104,7 +105,7 @@ async def show(portal: Portal, request: Request) -> Response:
         "outcomes": OUTCOMES,
         "parked": parked,
         "collected_anything": anything is not None,
-        "disabled": sum(bool(fares[t.keys].disabled_at) for t in targets if t.keys in fares),
+        "disabled": sum(bool(fares[t.keys].disabled_at) for t in every if t.keys in fares),
         "asked": given(request, "done") == "asked",
     }
     return portal.page(request, "deliveries.html", values)

@@ -13,8 +13,8 @@ from collector.portal.apps import own_app
 from collector.portal.frame import VIEWERS, NotFound, Page, Portal
 from collector.portal.reading import stores
 from collector.portal.words import FATES, OUTCOMES, SOURCES
-from store import attribution, destinations, fate, looking
-from store.attribution import Listing
+from store import destinations, fate, looking
+from store.attribution.reading import Listing, install
 from store.destinations import Course
 from store.event import PARTNER, Event
 from store.fate import Way
@@ -42,7 +42,7 @@ async def show(portal: Portal, request: Request) -> Response:
         if event is None:
             raise NotFound
         listing = Listing(app.app_key, app.partner_key)
-        decided = await attribution.install(opened.ledger, listing, event.seq) if opened.ledger else None
+        decided = await install(opened.ledger, listing, event.seq) if opened.ledger else None
         ways = await fate.ways(portal.registry, opened.ledger, app, event)
     by_id = {
         course.course_id: course

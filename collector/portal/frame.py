@@ -25,16 +25,16 @@ from collector.assets import TEMPLATES
 from collector.portal import words
 from collector.portal.numbers.titles import TITLES
 from collector.portal.packing import packed
-from store import sessions
 from store.accounts import Accounts
 from store.database import Database
 from store.errors import ConfigError, Unavailable
-from store.links import Links
-from store.people import Person, Role
+from store.people import sessions
+from store.people.links import Links
+from store.people.roster import Person, Role
+from store.people.second_factor import Tickets
+from store.people.sessions import Session
 from store.readers import Readers
-from store.second_factor import Tickets
 from store.secrets import Vault
-from store.sessions import Session
 from store.settings import Settings
 
 if TYPE_CHECKING:

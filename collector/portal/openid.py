@@ -30,9 +30,9 @@ from collector.portal.frame import (
     who,
 )
 from collector.portal.sign_in import after_first, let_in, prove_page, too_many
-from store import identities, patience, people, sessions
 from store.errors import ConfigError, Refused, StoreUnavailable, Unavailable
-from store.people import Person
+from store.people import identities, patience, roster, sessions
+from store.people.roster import Person
 from store.ring import ring_of
 from store.secrets import derived
 from store.settings import PREFIX, Settings
@@ -200,7 +200,7 @@ async def _person(portal: Portal, provider: Provider, identity: Identity) -> Per
         return found
     if not identity.email:
         raise Refused("no verified address", f"{provider.name} does not say that your e-mail address is yours.")
-    found = await people.by_email(portal.registry, identity.email)
+    found = await roster.by_email(portal.registry, identity.email)
     if found is None or found.disabled_at is not None:
         return None
     kept = await identities.keep(portal.writer, portal.now(), provider.issuer, identity.subject, found)

@@ -13,14 +13,15 @@ from starlette.responses import Response
 from collector.portal.account import LONGEST_NAME
 from collector.portal.frame import OWNERS, NotFound, Page, Portal, read_form, see, sentence, who
 from collector.portal.sign_in import is_known
-from store import identities, people, registry, second_factor, sessions
+from store import registry
 from store.errors import ConfigError
-from store.people import PARTNER_ROLES, Person, Role
+from store.people import identities, roster, second_factor, sessions
+from store.people.roster import PARTNER_ROLES, Person, Role
 
 
 async def _own_person(portal: Portal, request: Request) -> Person:
     """The person in the path. Raises NotFound when there is none, or not one that who asks sees to."""
-    found = await people.person(portal.registry, request.path_params["person_id"])
+    found = await roster.person(portal.registry, request.path_params["person_id"])
     if found is None or who(request).partner_key not in (None, found.partner_key):
         raise NotFound
     return found
@@ -34,7 +35,7 @@ async def show(portal: Portal, request: Request) -> Response:
 async def _list(portal: Portal, request: Request, error: str = "", fields: dict[str, str] | None = None) -> Response:
     partner_key = who(request).partner_key
     values: dict[str, Any] = {
-        "people": await people.people(portal.registry, partner_key),
+        "people": await roster.people(portal.registry, partner_key),
         "partners": [] if partner_key else await registry.partners(portal.registry),
         "roles": PARTNER_ROLES if partner_key else get_args(Role),
         "fields": fields or {},
@@ -57,7 +58,7 @@ async def invite(portal: Portal, request: Request) -> Response:
         if len(name) > LONGEST_NAME:
             raise ConfigError(f"a name has at most {LONGEST_NAME} characters")
         address, actor = fields.get("email", ""), me.person.email
-        added = await people.add(portal.writer, now, address, name, role, partner_key, actor)
+        added = await roster.add(portal.writer, now, address, name, role, partner_key, actor)
     except ConfigError as error:
         return await _list(portal, request, sentence(error), fields)
     return await _link(portal, request, added)
@@ -95,7 +96,7 @@ async def change_role(portal: Portal, request: Request) -> Response:
     try:
         if role not in PARTNER_ROLES:
             raise ConfigError("choose a role")
-        await people.change_role(portal.writer, portal.now(), person, role, me.person.email, may_be_last=may_be_last)
+        await roster.change_role(portal.writer, portal.now(), person, role, me.person.email, may_be_last=may_be_last)
     except ConfigError as error:
         return await _show_one(portal, request, person, sentence(error))
     return see(f"/people/{person.person_id}")
@@ -106,7 +107,7 @@ async def disable(portal: Portal, request: Request) -> Response:
     person, me = await _own_person(portal, request), who(request)
     may_be_last = me.partner_key is None and person.partner_key is not None
     try:
-        await people.disable(portal.writer, portal.now(), person, me.person.email, may_be_last=may_be_last)
+        await roster.disable(portal.writer, portal.now(), person, me.person.email, may_be_last=may_be_last)
     except ConfigError as error:
         return await _show_one(portal, request, person, sentence(error))
     return see(f"/people/{person.person_id}")
@@ -115,7 +116,7 @@ async def disable(portal: Portal, request: Request) -> Response:
 async def enable(portal: Portal, request: Request) -> Response:
     """POST /people/{person_id}/enable"""
     person = await _own_person(portal, request)
-    await people.enable(portal.writer, portal.now(), person, who(request).person.email)
+    await roster.enable(portal.writer, portal.now(), person, who(request).person.email)
     return see(f"/people/{person.person_id}")
 
 

@@ -22,12 +22,12 @@ from collector.portal.frame import EDITORS, VIEWERS, NotFound, Page, Portal, rea
 from collector.portal.postbacks import DELAYS, DELIVERIES, STATES, entered, standing, waiting, wished
 from collector.portal.reading import given, stores
 from collector.portal.words import OUTCOMES, sentence
-from store import postback_ledger, postback_pages, postbacks
 from store.endpoint import checked_hook
 from store.errors import ConfigError
-from store.postback_ledger import Health
-from store.postback_pages import LAST, NO_END
-from store.postbacks import MOST_RETRIES, Target, Wishes
+from store.postbacks import delivering, reading, targets
+from store.postbacks.delivering import Health
+from store.postbacks.reading import LAST, NO_END
+from store.postbacks.targets import MOST_RETRIES, Target, Wishes
 from store.registry import App
 from wire import macros, signature, webhook
 from wire.macros import Form
@@ -60,7 +60,7 @@ async def change(portal: Portal, request: Request) -> Response:
 
 async def _target(portal: Portal, request: Request, app: App) -> Target:
     wanted = request.path_params["target_id"]
-    for found in await postbacks.targets(portal.registry, [app.app_key]):
+    for found in await targets.of_apps(portal.registry, [app.app_key]):
         if found.target_id == wanted:
             return found
     raise NotFound
@@ -108,13 +108,13 @@ async def _page(
     place, before = _place(given(request, "before")), given(request, "sent_before") or LAST
     async with stores(portal, request) as opened:
         health, sums = Health(), dict[tuple[str, str], int]()
-        found, attempts = list[postback_ledger.Postback](), list[postback_pages.Attempt]()
+        found, attempts = list[delivering.Postback](), list[reading.Attempt]()
         if opened.ledger is not None:
-            fares = await postback_ledger.health(opened.ledger, app.app_key)
+            fares = await delivering.health(opened.ledger, app.app_key)
             health = fares.get(target.keys, Health())
-            sums = await postback_pages.sums(opened.ledger, target.keys)
-            found = await postback_pages.page(opened.ledger, target.keys, state, place, PAGE + 1)
-            attempts = await postback_pages.attempts(opened.ledger, target.keys, outcome, before, PAGE + 1)
+            sums = await reading.sums(opened.ledger, target.keys)
+            found = await reading.page(opened.ledger, target.keys, state, place, PAGE + 1)
+            attempts = await reading.attempts(opened.ledger, target.keys, outcome, before, PAGE + 1)
     wishes = [wish for wish in await waiting(portal, app) if wish.target_id == target.target_id]
     enabling = any(wish.action == "enable" for wish in wishes)
     filters = {"state": state, "outcome": outcome}
@@ -176,10 +176,10 @@ async def _save(portal: Portal, request: Request, app: App, old: Target | None) 
             return _form(portal, request, app, old, fields, preview=_shown(body), preview_url=url)
         actor, now = who(request).person.email, portal.now()
         if old is not None:
-            await postbacks.change_webhook(portal.writer, now, old, wishes, actor)
+            await targets.change_webhook(portal.writer, now, old, wishes, actor)
             return see(f"{_base(app)}/{old.target_id}?done=saved")
         secret = signature.new_secret()
-        made = await postbacks.add_webhook(portal.writer, portal.vault, now, app.app_key, wishes, secret, actor)
+        made = await targets.add_webhook(portal.writer, portal.vault, now, app.app_key, wishes, secret, actor)
     except (ConfigError, ValueError) as error:
         return _form(portal, request, app, old, fields, error=f"{sentence(str(error))}.")
     return portal.page(request, "webhook_secret.html", {"app": app, "target": made, "secret": secret})
@@ -192,7 +192,7 @@ def _base(app: App) -> str:
 def _wishes(portal: Portal, fields: dict[str, str]) -> Wishes:
     """What was entered, checked. Raises ConfigError or ValueError."""
     wishes = wished(fields)
-    postbacks.check(wishes)
+    targets.check(wishes)
     macros.check(wishes.template, "form" if wishes.form == "form" else "json")
     base, mark, query = wishes.url.partition("?")
     if len(wishes.url) > MAX_URL:
@@ -276,7 +276,7 @@ async def renew(portal: Portal, request: Request) -> Response:
     app = await own_app(portal, request)
     target = await _webhook(portal, request, app)
     secret, actor = signature.new_secret(), who(request).person.email
-    made = await postbacks.rotate_secret(portal.writer, portal.vault, portal.now(), target, secret, actor)
+    made = await targets.rotate_secret(portal.writer, portal.vault, portal.now(), target, secret, actor)
     return portal.page(request, "webhook_secret.html", {"app": app, "target": made, "secret": secret})
 
 
@@ -287,16 +287,16 @@ async def act(portal: Portal, request: Request) -> Response:
     fields = await read_form(request)
     action, actor, now = fields.get("action", ""), who(request).person.email, portal.now()
     if action == "remove" and target.kind == "webhook":
-        await postbacks.remove(portal.writer, now, target, actor)
+        await targets.remove(portal.writer, now, target, actor)
         return see(f"{_base(app)}?done=removed")
     if action == "end" and target.kind == "webhook":
-        await postbacks.end_old_secret(portal.writer, now, target, actor)
+        await targets.end_old_secret(portal.writer, now, target, actor)
     elif action == "enable":
-        await postbacks.ask(portal.writer, now, app.app_key, target.target_id, "enable", [0], actor)
+        await targets.ask(portal.writer, now, app.app_key, target.target_id, "enable", [0], actor)
     elif action in ("retry", "give_up"):
         seqs = await _named(portal, request, target, fields, "given_up" if action == "retry" else "pending")
-        asked: postbacks.Action = "retry" if action == "retry" else "give_up"
-        await postbacks.ask(portal.writer, now, app.app_key, target.target_id, asked, seqs, actor)
+        asked: targets.Action = "retry" if action == "retry" else "give_up"
+        await targets.ask(portal.writer, now, app.app_key, target.target_id, asked, seqs, actor)
     else:
         raise NotFound
     return see(f"{_base(app)}/{target.target_id}?done={action}")
@@ -310,10 +310,10 @@ async def _named(portal: Portal, request: Request, target: Target, fields: dict[
         if opened.ledger is None:
             raise NotFound
         if fields.get("all"):
-            found = await postback_pages.page(opened.ledger, target.keys, state, limit=MOST_AT_ONCE)
+            found = await reading.page(opened.ledger, target.keys, state, limit=MOST_AT_ONCE)
             seqs = [each.seq for each in found]
         else:
-            seqs = list(await postback_ledger.some(opened.ledger, target.keys, [one]))
+            seqs = list(await delivering.some(opened.ledger, target.keys, [one]))
     if not seqs:
         raise NotFound
     return seqs

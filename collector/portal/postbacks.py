@@ -13,12 +13,13 @@ from collector.portal.details import State
 from collector.portal.frame import EDITORS, VIEWERS, Page, Portal, moment, read_form, see, who
 from collector.portal.reading import runs, stores
 from collector.portal.words import sentence, span
-from store import destinations, postback_intents, postback_ledger, postback_pages, postbacks
+from store import destinations
 from store.database import Database
 from store.destinations import MAIN
 from store.errors import ConfigError
-from store.postback_ledger import Health
-from store.postbacks import FOOTFALL, MOST_RETRIES, Intent, Target, Wishes
+from store.postbacks import delivering, intents, reading, targets
+from store.postbacks.delivering import Health
+from store.postbacks.targets import FOOTFALL, MOST_RETRIES, Intent, Target, Wishes
 from store.registry import App
 
 DELAYS = {
@@ -52,10 +53,10 @@ async def show(portal: Portal, request: Request) -> Response:
 
 
 async def _page(portal: Portal, request: Request, app: App, fields: dict[str, str], error: str = "") -> Response:
-    every = await postbacks.targets(portal.registry, [app.app_key])
+    every = await targets.of_apps(portal.registry, [app.app_key])
     wishes, now = await waiting(portal, app), portal.now()
     async with stores(portal, request) as opened:
-        fares = await postback_ledger.health(opened.ledger, app.app_key) if opened.ledger else {}
+        fares = await delivering.health(opened.ledger, app.app_key) if opened.ledger else {}
         sums = {t.target_id: await _sums(opened.ledger, t) if opened.ledger else {} for t in every}
     enabling = {wish.target_id for wish in wishes if wish.action == "enable"}
     cards = {
@@ -93,7 +94,7 @@ NOTICES = {
 async def _sums(db: Database, target: Target) -> dict[str, int]:
     """By state alone."""
     found = dict.fromkeys(STATES, 0)
-    for (state, _), n in (await postback_pages.sums(db, target.keys)).items():
+    for (state, _), n in (await reading.sums(db, target.keys)).items():
         found[state] += n
     return found
 
@@ -156,9 +157,9 @@ def wished(fields: dict[str, str]) -> Wishes:
 
 async def waiting(portal: Portal, app: App) -> Collection[Intent]:
     """What was asked of the exporter for this app and is not done yet."""
-    asked = await postbacks.asked(portal.registry, app.app_key)
+    asked = await targets.asked(portal.registry, app.app_key)
     async with runs(portal) as db:
-        done = await postback_intents.done(db, [wish.intent_id for wish in asked]) if db and asked else set()
+        done = await intents.done(db, [wish.intent_id for wish in asked]) if db and asked else set()
     return [wish for wish in asked if wish.intent_id not in done]
 
 
@@ -171,7 +172,7 @@ async def save(portal: Portal, request: Request) -> Response:
         there = [d.name for d in await destinations.active(portal.registry, [app.app_key])]
         if wishes.name not in there:
             raise ConfigError("enter a Segment write key first: its source is where this goes")
-        await postbacks.set_segment(portal.writer, portal.now(), app.app_key, wishes, who(request).person.email)
+        await targets.set_segment(portal.writer, portal.now(), app.app_key, wishes, who(request).person.email)
     except ConfigError as error:
         return await _page(portal, request, app, fields, f"{sentence(str(error))}.")
     return see(f"/apps/{app.app_key}/deliveries/postbacks?done=saved")

@@ -24,10 +24,11 @@ from collector.portal.frame import (
     with_session,
     without_session,
 )
-from store import identities, passwords, patience, people, registry, second_factor, sessions
+from store import registry
 from store.errors import ConfigError
-from store.links import Purpose
-from store.people import Person
+from store.people import identities, passwords, patience, roster, second_factor, sessions
+from store.people.links import Purpose
+from store.people.roster import Person
 
 _threads = ThreadPoolExecutor(1, "passwords")  # apart from all else: a flood of tries waits for itself
 WRONG = "The address and the password do not belong together."
@@ -54,7 +55,7 @@ async def sign_in(portal: Portal, request: Request) -> Response:
     wait = await patience.spend(portal.writer, portal.now(), client_address(request), email)
     if wait:
         return too_many(portal, request, wait, "sign_in.html", told)
-    person = await people.by_email(portal.registry, email)
+    person = await roster.by_email(portal.registry, email)
     right = await off_loop(passwords.is_right, person.password_hash if person else "", password)
     if not right or person is None or person.disabled_at is not None:
         journal.note("a sign-in was refused", "warning", by="password")

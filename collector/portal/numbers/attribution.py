@@ -24,8 +24,8 @@ from collector.portal.numbers.table import Cell, Column, Table
 from collector.portal.numbers.wording import Figure, earlier_words, figure, time_words
 from collector.portal.view import View
 from collector.portal.words import share
-from store import attribution
-from store.attribution import Listing
+from store.attribution import reading
+from store.attribution.reading import Listing
 from store.database import Database
 from store.rollups.counting import SLOT_MS
 from store.rollups.reading import Scope
@@ -104,14 +104,14 @@ class _Found:
 
     async def add(self, db: Database, listing: Listing, view: View, earlier: View | None) -> None:
         """What there is of one app."""
-        for day, found in (await attribution.outcomes_by_day(db, listing, *_days(view))).items():
+        for day, found in (await reading.outcomes_by_day(db, listing, *_days(view))).items():
             self.by_day[day].update(found)
-        for credit in await attribution.shares(db, listing, *_days(view)):
+        for credit in await reading.shares(db, listing, *_days(view)):
             self.given[credit.campaign_key][credit.model] += credit.credit
-        for earned in await attribution.earned(db, listing, *_days(view)):
+        for earned in await reading.earned(db, listing, *_days(view)):
             self.earned[earned.currency][earned.campaign_key][earned.model] += earned.amount
         if earlier is not None:
-            self.before.update(await attribution.outcomes(db, listing, *_days(earlier)))
+            self.before.update(await reading.outcomes(db, listing, *_days(earlier)))
 
 
 async def read(db: Database | None, scope: Scope, view: View, more: Mapping[str, str]) -> Values:

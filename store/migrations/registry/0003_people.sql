@@ -45,7 +45,7 @@ create table links (
   used_at     integer
 ) strict;
 
--- How much patience is left for those who try passwords; see store/patience.py.
+-- How much patience is left for those who try passwords; see store/people/patience.py.
 create table patience (
   bucket      text primary key,                               -- a hash: of an address, or of an address and an account
   spent       integer not null,                               -- milliseconds of patience used up …

@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 
 from store.database import Database
-from store.postback_ledger import POSTBACK, Keys, Postback
+from store.postbacks.delivering import POSTBACK, Keys, Postback
 
 
 class Attempt(msgspec.Struct, frozen=True):

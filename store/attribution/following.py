@@ -1,6 +1,6 @@
 """What the exporter writes of attribution as it follows the log: cursors with their leases, installs and decisions.
 
-Rows and a cursor's move are one transaction, with those of store/touchpoints.py and store/attribution_sums.py. All of
+Rows and a cursor's move are one transaction, with those of touchpoints.py and sums.py. All of
 it is on a connection's own thread; what is decided is decided by whoever calls (exporter/attributing.py), and comes
 here as rows.
 """

@@ -11,7 +11,7 @@ import msgspec
 
 from store import registry
 from store.database import Database
-from store.people import Person, person
+from store.people.roster import Person, person
 from store.secrets import token_hash
 
 IDLE_MS = 12 * 3_600_000

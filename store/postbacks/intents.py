@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from store.database import Connection, Database
-from store.postback_ledger import Keys
+from store.postbacks.delivering import Keys
 
 
 async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, int, str]], now: int) -> list[str]:

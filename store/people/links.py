@@ -13,7 +13,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from store import registry
 from store.database import Database
-from store.people import Person, person, set_password
+from store.people.roster import Person, person, set_password
 from store.ring import ring_of
 from store.secrets import derived, token_hash
 

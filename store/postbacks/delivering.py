@@ -1,5 +1,5 @@
 """The ledger's side of postbacks: what each target is owed, its attempts, and how it fares. People page through it by
-store/postback_pages.py, and what they ask is in store/postback_intents.py.
+reading.py, and what they ask is in intents.py.
 
 As with batches, an attempt is on record before it is sent, and its answer, the postback's state and the target's health
 are written together. A crash in between sends the same postback again under the same id.

@@ -120,7 +120,7 @@ def check(wishes: Wishes) -> None:
 _COLUMNS = ", ".join(Target.__struct_fields__)
 
 
-async def targets(db: Database, of: Collection[str] | None = None, removed: bool = False) -> list[Target]:
+async def of_apps(db: Database, of: Collection[str] | None = None, removed: bool = False) -> list[Target]:
     """All targets, or those of some apps, in the order in which they were made; with `removed`, those too."""
     rows = await db.each(_ALL, "app_key", of, "order by app_key, created_at, target_id")
     fields = Target.__struct_fields__
@@ -133,7 +133,7 @@ _ALL = f"/* postbacks.targets */ select {_COLUMNS} from postback_targets"  # noq
 
 async def target(db: Database, app_key: str, target_id: str) -> Target:
     """Raises ConfigError when the app has no such target."""
-    for found in await targets(db, [app_key]):
+    for found in await of_apps(db, [app_key]):
         if found.target_id == target_id:
             return found
     raise ConfigError(f"{app_key} has no webhook {target_id}")
@@ -141,11 +141,11 @@ async def target(db: Database, app_key: str, target_id: str) -> Target:
 
 async def to_segment(db: Database, app_key: str) -> Target | None:
     """What tells the app's own Segment source, if that was ever set."""
-    return next((found for found in await targets(db, [app_key]) if found.kind == "segment"), None)
+    return next((found for found in await of_apps(db, [app_key]) if found.kind == "segment"), None)
 
 
 async def webhooks(db: Database, app_key: str) -> list[Target]:
-    return [found for found in await targets(db, [app_key]) if found.kind == "webhook"]
+    return [found for found in await of_apps(db, [app_key]) if found.kind == "webhook"]
 
 
 async def set_segment(db: Database, now: int, app_key: str, wishes: Wishes, actor: str) -> Target:

@@ -6,10 +6,11 @@ people leave, and subjects never.
 
 from __future__ import annotations
 
-from store import people, registry
+from store import registry
 from store.database import Database
 from store.errors import Conflict
-from store.people import Person
+from store.people import roster
+from store.people.roster import Person
 
 
 async def whose(db: Database, issuer: str, subject: str) -> Person | None:
@@ -17,7 +18,7 @@ async def whose(db: Database, issuer: str, subject: str) -> Person | None:
     person_id = await db.value(
         "/* identities.whose */ select person_id from identities where issuer = ? and subject = ?", (issuer, subject)
     )
-    return await people.person(db, person_id) if person_id else None
+    return await roster.person(db, person_id) if person_id else None
 
 
 async def is_known(db: Database, issuer: str, who: Person) -> bool:

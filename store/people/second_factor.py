@@ -13,10 +13,11 @@ from typing import Literal
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from store import people, registry, totp
+from store import registry
 from store.database import Database
 from store.errors import ConfigError
-from store.people import Person
+from store.people import roster, totp
+from store.people.roster import Person
 from store.ring import ring_of
 from store.secrets import Vault, derived, token_hash
 
@@ -45,7 +46,7 @@ class Tickets:
             person_id, password, how = self._signer.loads(ticket, max_age=TICKET_SECONDS)
         except (BadSignature, ValueError, TypeError):
             return None
-        who = await people.person(db, person_id)
+        who = await roster.person(db, person_id)
         if who is None or who.disabled_at is not None or token_hash(who.password_hash) != password:
             return None
         return who, how

@@ -1,0 +1,1 @@
+"""Attribution as it is kept: its rules, touchpoints, what was decided of each install, and the sums of it all."""
