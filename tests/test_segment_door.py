@@ -516,7 +516,9 @@ def test_the_browsers_client_is_told_to_send_here_and_to_load_nothing(
         answer = doors.client.get(path, headers={"Host": host})
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
     assert doors.client.get(f"{path}/").json() == doors.client.get(path).json()
-    asked = doors.client.options(path, headers={"Origin": "https://shop.example", "Access-Control-Request-Method": "GET"})
+    asked = doors.client.options(
+        path, headers={"Origin": "https://shop.example", "Access-Control-Request-Method": "GET"}
+    )
     assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, "*")
     unknown = doors.client.get("/v1/projects/nobodys/settings")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_key")
