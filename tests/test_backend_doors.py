@@ -376,7 +376,7 @@ def test_an_act_of_a_user_alone_is_of_the_journey_that_an_earlier_act_named(door
     doors.tell("installs", install(anonymousId=VISITOR))
     doors.tell("uninstalls", install())
     doors.tell("uninstalls", install(app="com.owner.boards"))
-    before, named, alone, elsewhere = cast.events()[1:]
+    before, _, alone, elsewhere = cast.events()[1:]
     assert campaigns(cast) == [None, PARTS, PARTS, None]
     assert (alone["anonymous_id"], alone["partner_anonymous_id"]) == (VISITOR, "p1")
     assert before["anonymous_id"] == elsewhere["anonymous_id"] != VISITOR

@@ -1,4 +1,4 @@
-"""What a partner's own systems send for the first time, from the call to the portal's page, with nothing set up before."""
+"""What a partner's own systems send for the first time, from the call to the portal's page, with nothing set up."""
 
 import time
 from collections.abc import Callable

@@ -182,7 +182,7 @@ class BackendDoor:
 
 
 def _met(own: Visitor | None, user_id: str) -> Visitor | None:
-    """That a visitor whose user nobody knew is this user: what is told of the user alone later is of the same journey."""
+    """That a visitor whose user nobody knew is this user, so that what is told of the user alone later finds them."""
     if own is None or own.user_id is not None:
         return None
     return own._replace(user_id=user_id, partner_anonymous_id=None, suppressed=None, campaign=None)
