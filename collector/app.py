@@ -177,11 +177,11 @@ class Collector:
             door("/api/v1/installs", "install"),
             door("/api/v1/app-requests", "app_request"),
             door("/api/v1/uninstalls", "uninstall"),
-            *(Route(path, segment, methods=["POST", "OPTIONS"]) for path in ("/v1/{call}", "/v1/{call}/")),
-            Route("/v1/projects/{key}/settings", segment_settings, methods=["GET"]),
+            *(Route(f"/v1/projects/{{key}}/settings{end}", segment_settings, methods=["GET"]) for end in ("", "/")),
             Route("/webhooks/segment/{guid}", webhook, methods=["POST"]),
             Route(TRACK_PATH, kochava, methods=["POST"]),
             Route(LINK_PATH, kochava, methods=["POST"]),
+            Route("/v1/{call:path}", segment, methods=["POST", "OPTIONS"]),  # what no other route of /v1 takes
             read("/apps", Apps(callers)),
             read("/apps/{app_key}/events", Events(callers, portal.readers)),
             read("/apps/{app_key}/event-names", EventNames(callers, portal)),

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -275,6 +276,27 @@ def test_a_call_older_than_the_log_is_refused_where_a_replay_could_not_be_told(
     assert post(doors, old, **tokened(pair, old)).json()["reason"] == "too_old"
     young = as_bytes(call(cast, usertime=int(time.time()) - 89 * 86_400))
     assert post(doors, young, **tokened(pair, young)).json()["stored"] == 1
+
+
+@SQLITE
+def test_a_request_sent_before_the_log_began_is_a_replay_however_its_clock_is_corrected(
+    open_doors: Callable[..., Doors], cast: Cast, guard: Guard
+) -> None:
+    pair = guard.pair()
+    guard.rule("on")
+    doors = open_doors(retention_days=90)
+    ((key,),) = cast.rows("select ingest_key from apps where app_key = ?", APP, nature="registry")
+    for days, expected in ((91, 400), (89, 200)):
+        at = datetime.fromtimestamp(time.time() - days * 86_400, UTC).isoformat()
+        message = {"type": "track", "event": "Order Completed", "userId": "u-1", "timestamp": at}
+        for path, body in (
+            ("/v1/track", message | {"writeKey": key, "sentAt": at}),
+            ("/v1/batch", {"batch": [message], "writeKey": key, "sentAt": at}),
+        ):
+            sent = as_bytes(body)
+            answer = post(doors, sent, path, **tokened(pair, sent))
+            assert answer.status_code == expected
+            assert answer.json().get("code", "") == ("too_old" if expected == 400 else "")
 
 
 def test_a_changed_rule_and_a_revoked_key_are_heeded_by_a_running_collector(

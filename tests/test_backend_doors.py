@@ -253,7 +253,7 @@ def test_an_install_that_names_the_visitor_gets_what_that_one_said(doors: Doors,
     doors.send(view(url=f"{LISTING}?partner_anonymous_id=p1"))
     doors.tell("installs", install(anonymousId=VISITOR))
     doors.tell("installs", install(anonymousId=VISITOR, partnerAnonymousId="p2"))
-    doors.tell("installs", install(anonymousId=OTHER_VISITOR))
+    doors.tell("installs", install(anonymousId=OTHER_VISITOR, accountId="somebody"))
     assert [event["partner_anonymous_id"] for event in cast.events()[1:]] == ["p1", "p2", None]
 
 
@@ -368,6 +368,33 @@ def test_each_act_that_the_back_end_tells_gets_the_campaign_of_its_journey(doors
     doors.tell("installs", install(accountId="somebody", anonymousId=OTHER_VISITOR))
     doors.tell("installs", install(accountId="somebody else", anonymousId="unseen"))
     assert campaigns(cast) == [PARTS] * 6 + [{"source": "other"}, None]
+
+
+def test_an_act_of_a_user_alone_is_of_the_journey_that_an_earlier_act_named(doors: Doors, cast: Cast) -> None:
+    doors.send(view(url=f"{NEWS}&partner_anonymous_id=p1"))
+    doors.tell("uninstalls", install())
+    doors.tell("installs", install(anonymousId=VISITOR))
+    doors.tell("uninstalls", install())
+    doors.tell("uninstalls", install(app="com.owner.boards"))
+    before, _, alone, elsewhere = cast.events()[1:]
+    assert campaigns(cast) == [None, PARTS, PARTS, None]
+    assert (alone["anonymous_id"], alone["partner_anonymous_id"]) == (VISITOR, "p1")
+    assert before["anonymous_id"] == elsewhere["anonymous_id"] != VISITOR
+
+
+def test_a_visitor_stays_whose_the_listing_or_the_first_act_said(doors: Doors, cast: Cast) -> None:
+    doors.send(view(url=NEWS))
+    doors.tell("installs", install(anonymousId=VISITOR))
+    doors.tell("installs", install(accountId="somebody", anonymousId=VISITOR))
+    doors.tell("uninstalls", [install(accountId="somebody"), install()])
+    assert campaigns(cast) == [PARTS, PARTS, None, PARTS]
+
+
+def test_a_no_that_a_visitor_said_before_their_user_was_known_holds_for_the_user(doors: Doors, cast: Cast) -> None:
+    doors.send(view(url=NEWS, consent={"sharing": False}))
+    doors.tell("installs", install(anonymousId=VISITOR))
+    doors.tell("uninstalls", install())
+    assert [event["suppressed"] for event in cast.events()[1:]] == ["consent", "consent"]
 
 
 def test_what_one_browser_does_not_know_is_taken_from_the_users_others(doors: Doors, cast: Cast) -> None:

@@ -429,6 +429,12 @@ def test_an_event_that_was_collected_for_another_partner_is_suppressed() -> None
     assert (found.suppressed, found.wire) == ("partner_changed", b"")
 
 
+@pytest.mark.parametrize("name", ["page_view", "install", "Install Attributed"])
+def test_what_a_partners_own_systems_sent_is_sent_on_to_nobody(name: str) -> None:
+    found = mapped(an_event(name, source="partner"), destination=a_destination(uninstalls=True))
+    assert (found.suppressed, found.wire) == ("inbound", b"")
+
+
 def test_uninstalls_go_only_where_they_are_asked_for() -> None:
     assert mapped(an_event("uninstall")).suppressed == "not_asked_for"
     assert mapped(an_event("uninstall"), destination=a_destination(uninstalls=True)).wire

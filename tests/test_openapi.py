@@ -59,7 +59,7 @@ def test_its_version_is_the_programs() -> None:
 
 def described(path: str) -> str:
     """A route's path as the document writes it."""
-    path = path.replace(load_snippet().hash, "{hash}").removesuffix("/") or "/"
+    path = path.replace(load_snippet().hash, "{hash}").replace(":path}", "}").removesuffix("/") or "/"
     path = re.sub(r"^/js/footfall\.[0-9a-f]+\.js$", "/js/footfall.{hash}.js", path)
     return re.sub(r"^(/static/(?:vendor/)?[a-z]+/).+", r"\1{file}", path)
 

@@ -75,6 +75,19 @@ def test_an_editor_sees_what_their_own_systems_need_and_a_viewer_does_not(visit:
         visit.leave()
 
 
+def test_everybody_sees_the_guid_by_which_servers_name_the_app(visit: Visit) -> None:
+    async def read() -> str:
+        async with await open_writer(visit.installation.data_dir, "registry") as db:
+            return (await registry.app(db, OWNER)).guid
+
+    guid = asyncio.run(read())
+    roles: list[Role] = ["owner", "viewer"]
+    for who in roles:
+        visit.sign_in(role=who)
+        assert f"<dt>GUID, for calls from your servers</dt><dd><code>{guid}</code></dd>" in visit.get(DETAILS).text, who
+        visit.leave()
+
+
 # --- who may
 
 

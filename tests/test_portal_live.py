@@ -215,6 +215,7 @@ def test_what_a_partners_own_systems_sent_is_told_as_they_call_it_and_leaves_for
         an_event("Signed Up", Details(door="segment", properties={"plan": "pro"}), **named),
         an_event("", Details(door="webhook"), type="identify", **named | {"seq": 2}),
         an_event("page_view", Details(door="segment"), **named | {"seq": 3}),
+        an_event("Skis Waxed", Details(door="kochava", properties={"pairs": 2}), **named | {"seq": 4}),
     )
     visit.installation.export()
     visit.sign_in()
@@ -222,6 +223,7 @@ def test_what_a_partners_own_systems_sent_is_told_as_they_call_it_and_leaves_for
         ("Signed Up", "Track call through Segment's API", '"plan": "pro"'),
         ("Identify call", "Through Segment's webhook", '"type": "identify"'),
         ("page_view", "Track call through Segment's API", '"name": "page_view"'),
+        ("Skis Waxed", "Track call through Kochava's calls", '"pairs": 2'),
     ]
     live = visit.read(LIVE)
     for seq, (name, what, kept) in enumerate(told, 1):

@@ -146,6 +146,16 @@ def test_any_page_may_ask_and_send(doors: Doors, cast: Cast) -> None:
     assert said(post(doors, "/v1/nonsense", call())) == (404, "no_such_call")
 
 
+@only_sqlite
+def test_what_is_no_call_is_refused_as_json_wherever_it_lies(doors: Doors, cast: Cast) -> None:
+    for path in ("/v1/", "/v1/track//", "/v1/track/more", "/v1/projects/nobodys", "/v1/Track", "/v1/%74rack%2F%2F"):
+        assert said(post(doors, path, call(writeKey=key_of(cast)))) == (404, "no_such_call"), path
+    answer = post(doors, "/v1/v1/batch", {"batch": [call()], "writeKey": key_of(cast)})
+    assert said(answer) == (404, "no_such_call")
+    assert answer.json()["message"].endswith("the client's host goes without /v1")
+    assert cast.balance() == {"received": 7, "stored": 0, "duplicate": 0, "rejected": 7, "shed": 0}
+
+
 # --- bodies
 
 
@@ -505,6 +515,11 @@ def test_the_browsers_client_is_told_to_send_here_and_to_load_nothing(
     for host in ("evil.example/a?", "a@evil.example", "a b", "-a.example", "a.example:99999999", '"'):
         answer = doors.client.get(path, headers={"Host": host})
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    assert doors.client.get(f"{path}/").json() == doors.client.get(path).json()
+    asked = doors.client.options(
+        path, headers={"Origin": "https://shop.example", "Access-Control-Request-Method": "GET"}
+    )
+    assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, "*")
     unknown = doors.client.get("/v1/projects/nobodys/settings")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_key")
 

@@ -22,7 +22,6 @@ import msgspec
 from collector.directory import Directory
 from collector.doors.body import text_of
 from collector.doors.calls import clean
-from collector.doors.partner import Told
 from collector.doors.wire import DAY_MS, decoded, mended
 from collector.ingest import Parked
 from store import quarantine
@@ -72,9 +71,9 @@ class Unproven(Refused):
         self.app_key = app.app_key
 
 
-def check_age(told: Told, oldest: int) -> None:
+def check_age(at: int, oldest: int) -> None:
     """Raises Refused for what is older than the log remembers."""
-    if told.occurred_at < oldest:
+    if at < oldest:
         raise Refused("too_old", "it is so old that the log no longer knows whether it came before")
 
 

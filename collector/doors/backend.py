@@ -117,7 +117,8 @@ class BackendDoor:
 
     async def _arrival(self, message: BackendMessage, app: App, received_at: int) -> Arrival:
         user_id = self._user_id(message)
-        seen = await self._seen(app.app_key, message.anonymous_id, user_id)
+        own = await self._visitor(app.app_key, message.anonymous_id)
+        seen = await self._seen(app.app_key, own, user_id)
         anonymous_id = message.anonymous_id or (seen.anonymous_id if seen else self._vault.anonymous_id_for(user_id))
         partner_anonymous_id = _partner_id(message) or (seen.partner_anonymous_id if seen else None)
         occurred = occurred_at(message.occurred_at, None, received_at) if message.occurred_at else received_at
@@ -139,7 +140,7 @@ class BackendDoor:
             self._suppressed(message.sharing, seen),
             encode_details(Details(sharing=message.sharing, message_id=identity_text, campaign=campaign)).decode(),
         )
-        return Arrival(row)
+        return Arrival(row, _met(own, user_id))
 
     def _user_id(self, message: BackendMessage) -> str:
         if message.account_id is not None:
@@ -150,11 +151,13 @@ class BackendDoor:
             raise Refused("invalid", "userId is 40 hex digits; send a plain account id as accountId - at `$.userId`")
         return message.user_id
 
-    async def _seen(self, app_key: str, anonymous_id: str | None, user_id: str) -> Visitor | None:
-        """What the app's listing said of this visitor, up to this moment; what it does not know of the visitor, of the
-        user."""
+    async def _visitor(self, app_key: str, anonymous_id: str | None) -> Visitor | None:
+        """What the app's listing said of the visitor whom a message names, up to this moment."""
         await self._intake.writer.settle()  # the view that says it may have come just before
-        seen = await log.visitor(self._reader, app_key, anonymous_id) if anonymous_id is not None else None
+        return await log.visitor(self._reader, app_key, anonymous_id) if anonymous_id is not None else None
+
+    async def _seen(self, app_key: str, seen: Visitor | None, user_id: str) -> Visitor | None:
+        """The same, and what is not known of the visitor, of the user."""
         if seen is not None and None not in (seen.partner_anonymous_id, seen.suppressed, seen.campaign):
             return seen
         others = await log.visitors_of_user(self._reader, app_key, user_id)
@@ -176,6 +179,13 @@ class BackendDoor:
         if seen is not None and seen.suppressed is not None:
             return seen.suppressed or None
         return "consent" if self._consent_required else None
+
+
+def _met(own: Visitor | None, user_id: str) -> Visitor | None:
+    """That a visitor whose user nobody knew is this user, so that what is told of the user alone later finds them."""
+    if own is None or own.user_id is not None:
+        return None
+    return own._replace(user_id=user_id, partner_anonymous_id=None, suppressed=None, campaign=None)
 
 
 def _completed(seen: Visitor, other: Visitor) -> Visitor:

@@ -140,7 +140,7 @@ class KochavaDoor:
             _check_path(around.path, message)
             call = calls.call_of(message, action_of(around.path, message))
             told = calls.told(call, around.came_at)
-            authentication.check_age(told, around.oldest)
+            authentication.check_age(told.occurred_at, around.oldest)
             identity = calls.stated_id(call, app.app_key) or act or None
             return arrival(app, msgspec.structs.replace(told, message_id=identity), around.received_at, self._means)
         except Refused as refused:

@@ -147,7 +147,8 @@ class SegmentDoor:
         """Store what a request carries. Raises Refused when it is refused as a whole."""
         call = PATHS.get(path, "")
         if not call:
-            raise Refused("no_such_call", "Segment's API has no call of this name")
+            hint = ": the client's host goes without /v1" if path.startswith("/v1/v1/") else ""
+            raise Refused("no_such_call", f"Segment's API has no call of this name{hint}")
         asked, headers = time.monotonic(), dict(named)
         packed = await read_body(headers, receive, MAX_BODY)
         body = unzipped(packed, MAX_BODY) if encoded(named) else packed

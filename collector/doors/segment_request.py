@@ -177,15 +177,16 @@ def judge(
         try:
             said = told(_read(message) if isinstance(message, msgspec.Raw) else message, facts)
             if proof is not UNASKED:
-                said = _proved(said, proof, place)
+                said = _proved(said, proof, place, content.sent_at)
             judged.append(arrival(app, said, stored_at, means))
         except Refused as refused:
             judged.append(Turned(refused, app.app_key, redacted(message, app.ingest_key)))
     return judged
 
 
-def _proved(said: Told, proof: Proof, place: int) -> Told:
-    check_age(said, proof.oldest)
+def _proved(said: Told, proof: Proof, place: int, sent_at: int | None) -> Told:
+    """What was sent long ago and comes again would happen now by the corrected clock. Raises Refused."""
+    check_age(said.occurred_at if sent_at is None else min(said.occurred_at, sent_at), proof.oldest)
     if proof.act and said.message_id is None:
         return msgspec.structs.replace(said, message_id=f"{proof.act}:{place}")
     return said

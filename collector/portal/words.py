@@ -50,6 +50,7 @@ CALLS = {
 DOORS = {  # of what a partner's own systems sent
     "segment": "through Segment's API",
     "webhook": "through Segment's webhook",
+    "kochava": "through Kochava's calls",
 }
 FACETS = {
     "tab": "Tab",
