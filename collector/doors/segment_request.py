@@ -32,7 +32,6 @@ class Envelope(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
     write_key: Any = None
     sent_at: Any = None
-    context: dict[str, Any] | None = None
 
 
 class One(Message, frozen=True, rename="camel", gc=False):
@@ -46,12 +45,14 @@ class Batch(Envelope, frozen=True, rename="camel", gc=False, kw_only=True):
     """A request of several."""
 
     batch: list[Message]
+    context: dict[str, Any] | None = None
 
 
 class RawBatch(Envelope, frozen=True, rename="camel", gc=False, kw_only=True):
     """The same with messages left as they came."""
 
     batch: list[msgspec.Raw]
+    context: Any = None
 
 
 class Content(msgspec.Struct, frozen=True, gc=False):
@@ -98,9 +99,10 @@ def read_batch(body: bytes) -> Content:
             batch = _decode_batch(body)
     batch = batch or decoded(_decode_raw_batch, body)
     check_number(batch.batch, MAX_MESSAGES)
-    if batch.context and len(msgspec.json.encode(batch.context)) > MAX_SHARED_CONTEXT:
+    context = batch.context if isinstance(batch.context, dict) else None
+    if context and len(msgspec.json.encode(context)) > MAX_SHARED_CONTEXT:
         raise Refused("too_large", f"the context of a batch has at most {MAX_SHARED_CONTEXT} bytes - at `$.context`")
-    return Content(batch.batch, _text_in(batch.write_key), _sent_at(batch.sent_at), batch.context)
+    return Content(batch.batch, _text_in(batch.write_key), _sent_at(batch.sent_at), context)
 
 
 def read_list(body: bytes, most: int) -> Content:
@@ -193,10 +195,19 @@ def _proved(said: Told, proof: Proof, place: int, sent_at: int | None) -> Told:
 
 
 def _read(raw: msgspec.Raw) -> Message:
-    message = decoded(_decode_message, raw)
+    message = _without_empty_lists(raw) or decoded(_decode_message, raw)
     if b"\\u0000" in bytes(raw) and _holds_nul(msgspec.to_builtins(message)):
         raise Refused("invalid", "a text holds NUL or half a character - at `$`")
     return message
+
+
+def _without_empty_lists(raw: msgspec.Raw) -> Message | None:
+    """What PHP writes for an object that has nothing in it counts as missing. None: that is not all that is amiss."""
+    with suppress(ValueError, RecursionError):
+        plain = msgspec.json.decode(raw)
+        if isinstance(plain, dict):
+            return msgspec.convert({name: None if part == [] else part for name, part in plain.items()}, Message)
+    return None
 
 
 def _holds_nul(part: Any) -> bool:
