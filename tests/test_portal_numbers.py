@@ -32,7 +32,7 @@ from store.readers import Readers
 from store.rollups.facets import FILTERS, MOST_CHARACTERS, MOST_LINKS, MOST_VALUES
 from store.rollups.following import ask_for_rebuild
 from store.rollups.journeys import BUCKETS, MOST_STEPS, SILENT_MS, TRAIL
-from store.rollups.reading import Scope, Span
+from store.rollups.stored import Scope, Span
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 CHARTS, BOARDS = "com.owner.charts", "com.owner.boards"

@@ -32,7 +32,7 @@ from store.database import Database, open_writer
 from store.errors import Refused
 from store.event import Details
 from store.registry import Token
-from store.rollups.reading import Scope
+from store.rollups.stored import Scope
 
 SIBLING = "com.owner.boards"
 FEBRUARY = "period=custom&from=2026-02-01&to=2026-02-28"

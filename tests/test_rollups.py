@@ -25,9 +25,10 @@ from store.rollups import counting, facets, following, reading
 from store.rollups.checking import Checked, check
 from store.rollups.counting import SLOT_MS
 from store.rollups.journeys import Link, step_of, value_of
-from store.rollups.reading import Breakdown, Overview, Row, Scope, Span, Step
+from store.rollups.reading import Breakdown, Overview, Row, Step
 from store.rollups.rebuilding import rebuild
 from store.rollups.sets import NOBODY
+from store.rollups.stored import Scope, Span
 
 DAY_MS = 86_400_000
 SLOT = NOW // SLOT_MS

@@ -19,7 +19,7 @@ from collector.portal.pages import NUMBERS
 from collector.portal.view import COMPARED, FIRST_DAY, MOST_DAYS, MOST_FILTERS, PERIODS, View, asked
 from store.errors import Refused
 from store.rollups.facets import FILTERS
-from store.rollups.reading import Scope
+from store.rollups.stored import Scope
 
 ONCE = ("period", "from", "to", "tz", "compare")
 LONGEST = 200  # of a parameter of a page's own

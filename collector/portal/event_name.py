@@ -37,7 +37,8 @@ from store.registry import App
 from store.rollups import reading
 from store.rollups.event_names import Name
 from store.rollups.facets import REST, SENT
-from store.rollups.reading import Scope, Series
+from store.rollups.reading import Series
+from store.rollups.stored import Scope
 
 ADDRESS = "event-names/event"
 NOTICES = {"saved": "Saved. It holds for what comes from now on."}

@@ -32,7 +32,8 @@ from store.registry import App
 from store.rollups import event_names, following, reading
 from store.rollups.event_names import Name
 from store.rollups.facets import CALL, REST, SENT, is_cut
-from store.rollups.reading import Scope, Series
+from store.rollups.reading import Series
+from store.rollups.stored import Scope
 
 WEEK = 7  # of the days that are read
 CALLS = ("track", "identify", "page", "screen", "group", "alias")

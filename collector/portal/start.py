@@ -32,7 +32,7 @@ from store.ledger import Cursor
 from store.registry import App, Partner
 from store.rollups import reading
 from store.rollups.counting import SLOTS_A_DAY
-from store.rollups.reading import Scope
+from store.rollups.stored import Scope
 
 MOST_CARDS = 48
 SUMMED = ("page_view", "cta_click", "app_request", "install")

@@ -18,7 +18,7 @@ import msgspec
 
 from store.rollups.counting import SLOT_MS
 from store.rollups.facets import FILTERS
-from store.rollups.reading import Span
+from store.rollups.stored import Span
 
 PERIODS = {
     "today": "Today",

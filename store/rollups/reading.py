@@ -1,52 +1,30 @@
 """The portal's numbers, from the rollups: exact sets of visitors over any half-hours, joined and cut.
 
-Times are spans of half-hours since the epoch (`SLOT_MS` each); whole days in between are read as such. Nothing
-here looks at an event. A visitor is counted once for all listings of a partner.
+Times are spans of half-hours since the epoch (`SLOT_MS` each). Nothing here looks at an event. A visitor is counted
+once for all listings of a partner.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from store.audiences.reading import visitors_in
 from store.database import Connection, Database
 from store.log import NO_END
-from store.rollups.counting import SLOTS_A_DAY, Listing, open_day
-from store.rollups.facets import AUDIENCE, BEFORE, EVENT, NAMES, NEXT, REST, SUPPRESSED, TIME
+from store.rollups import stored
+from store.rollups.counting import SLOTS_A_DAY
+from store.rollups.facets import BEFORE, EVENT, NAMES, NEXT, REST, SUPPRESSED, TIME
 from store.rollups.journeys import BUCKETS, MOST_STEPS, Link, link_of
 from store.rollups.sets import Visitors, union
+from store.rollups.stored import MARKS, TOGETHER, Scope, Sets, Span
 
 FUNNEL = ("page_view", "tab_click", "cta_click", "app_request", "install")
 MOST_ROWS = 100  # of a breakdown
 MOST_LINKS = 400  # of journeys …
 MOST_FILTERED = 150  # … and of the visitors whom filters leave, which takes their sets
 WENT_ON = ("cta_click", "install")  # what a breakdown says of its visitors
-TOGETHER = 50
-
-
-class Span(NamedTuple):
-    """From the half-hour `first` up to, and not including, `end`."""
-
-    first: int
-    end: int
-
-
-class Scope(msgspec.Struct, frozen=True):
-    """Whose numbers: listings of one partner, and of their visitors those who came under every one of `filters`, pairs
-    of a facet and a value, in the time that is asked about; an audience is who is in it now."""
-
-    partner_key: str
-    app_keys: tuple[str, ...]
-    filters: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def listings(self) -> list[Listing]:
-        return [(app_key, self.partner_key) for app_key in self.app_keys]
 
 
 class Bin(msgspec.Struct, frozen=True):
@@ -129,21 +107,6 @@ class Series(msgspec.Struct, frozen=True):
     everybody: int
 
 
-class Piece(NamedTuple):
-    """What is read at once: "days" or "slots", from `first` up to `end`."""
-
-    kind: str
-    first: int
-    end: int
-
-
-class Sets(msgspec.Struct):
-    """What is there of one value: how often, and the stored sets of its visitors."""
-
-    events: int
-    stored: list[bytes]
-
-
 # --- the questions
 
 
@@ -223,15 +186,15 @@ async def events_a_day(db: Database, first: int, end: int) -> list[tuple[str, st
 
 def _overview(connection: Connection, scope: Scope, bins: Sequence[Span]) -> Overview:
     whole = Span(bins[0].first, bins[-1].end)
-    among = _filtered(connection, scope, whole)
+    among = stored.filtered(connection, scope, whole)
     shown = []
-    for sets in _by_bin(connection, scope, EVENT, bins, of="page_view"):
+    for sets in stored.by_bin(connection, scope, EVENT, bins, of="page_view"):
         viewers = union(sets["page_view"].stored) if "page_view" in sets else Visitors()
         shown.append(_bin(viewers, {name: found.events for name, found in sets.items()}, among))
-    did = _sets(connection, scope, EVENT, whole)
+    did = stored.every(connection, scope, EVENT, whole)
     totals = {name: union(did[name].stored) if name in did else Visitors() for name in NAMES}
     events = dict(sum((Counter(each.events) for each in shown if each.events), Counter()))
-    suppressed = _sets(connection, scope, SUPPRESSED, whole)
+    suppressed = stored.every(connection, scope, SUPPRESSED, whole)
     return Overview(
         shown,
         _bin(totals["page_view"], events, among),
@@ -262,11 +225,13 @@ def _funnel(totals: Mapping[str, Visitors], among: Visitors | None) -> list[Step
 
 
 def _breakdown(connection: Connection, scope: Scope, facet: str, span: Span, most: int) -> Breakdown:
-    among = _filtered(connection, scope, span)
-    counts = _counts(connection, scope, facet, span)
+    among = stored.filtered(connection, scope, span)
+    counts = stored.how_often(connection, scope, facet, span)
     chosen = [value for value, _ in sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:most]]
-    sets = {value: _cut(union(found.stored), among) for value, found in _some(connection, scope, facet, span, chosen)}
-    doers = {name: union(sets.stored) for name, sets in _some(connection, scope, EVENT, span, WENT_ON)}
+    sets = {
+        value: _cut(union(found.stored), among) for value, found in stored.some(connection, scope, facet, span, chosen)
+    }
+    doers = {name: union(sets.stored) for name, sets in stored.some(connection, scope, EVENT, span, WENT_ON)}
     rows = [
         Row(
             value,
@@ -282,22 +247,22 @@ def _breakdown(connection: Connection, scope: Scope, facet: str, span: Span, mos
 
 
 def _visitors(connection: Connection, scope: Scope, facet: str, span: Span, wanted: Sequence[str]) -> dict[str, int]:
-    among = _filtered(connection, scope, span)
+    among = stored.filtered(connection, scope, span)
     counts = dict.fromkeys(wanted, 0)
-    for value, sets in _some(connection, scope, facet, span, wanted):
+    for value, sets in stored.some(connection, scope, facet, span, wanted):
         counts[value] = len(_cut(union(sets.stored), among))
     return counts
 
 
 def _flows(connection: Connection, scope: Scope, span: Span, facet: str, places: int) -> Flows:
-    among = _filtered(connection, scope, span)
-    counts = _counts(connection, scope, facet, span)
+    among = stored.filtered(connection, scope, span)
+    counts = stored.how_often(connection, scope, facet, span)
     links = {value: link_of(value) for value in counts if value != REST}
     near = sorted((value for value, link in links.items() if link.place < places), key=lambda v: (-counts[v], v))
     most = MOST_LINKS if among is None else MOST_FILTERED
     taken = {value: counts[value] for value in near[:most]}
     if among is not None:
-        some = _some(connection, scope, facet, span, near[:most])
+        some = stored.some(connection, scope, facet, span, near[:most])
         taken = {value: len(union(sets.stored) & among) for value, sets in some}
     found = [Flow(links[value], n) for value, n in taken.items() if n]
     found.sort(key=lambda flow: (-flow.n, flow.link))
@@ -306,10 +271,10 @@ def _flows(connection: Connection, scope: Scope, span: Span, facet: str, places:
 
 
 def _times(connection: Connection, scope: Scope, name: str, span: Span) -> list[int]:
-    among = _filtered(connection, scope, span)
+    among = stored.filtered(connection, scope, span)
     wanted = {f"{name} {at}": at for at in range(len(BUCKETS) + 1)}
     counts = [0] * len(wanted)
-    for value, sets in _some(connection, scope, TIME, span, sorted(wanted)):
+    for value, sets in stored.some(connection, scope, TIME, span, sorted(wanted)):
         counts[wanted[value]] = len(_cut(union(sets.stored), among))
     return counts
 
@@ -336,7 +301,7 @@ def _called(connection: Connection, partner_key: str, text: str, limit: int) -> 
 
 
 def _among(connection: Connection, scope: Scope, span: Span, anonymous_ids: Sequence[str]) -> set[str]:
-    among = _filtered(connection, scope, span)
+    among = stored.filtered(connection, scope, span)
     if among is None:
         return set(anonymous_ids)
     numbers = {}
@@ -365,9 +330,9 @@ def _series(
     wanted: Sequence[str] | None,
 ) -> dict[str, Series]:
     if wanted is None:
-        found = _by_bin(connection, scope, facet, bins)
+        found = stored.by_bin(connection, scope, facet, bins)
     else:
-        found = [dict(_some(connection, scope, facet, span, wanted)) for span in bins]
+        found = [dict(stored.some(connection, scope, facet, span, wanted)) for span in bins]
     by_name: dict[str, list[Sets]] = {}
     for nth, values in enumerate(found):
         for value, sets in values.items():
@@ -381,146 +346,6 @@ def _added_up(sets: Sequence[Sets]) -> Series:
     visitors = [union(each.stored) for each in sets]
     return Series([each.events for each in sets], [len(each) for each in visitors], len(Visitors.union(*visitors)))
 
-
-# --- reading sets
-
-
-def _filtered(connection: Connection, scope: Scope, span: Span) -> Visitors | None:
-    """Whom the filters leave; None: there are none."""
-    among: Visitors | None = None
-    for facet, value in scope.filters:
-        if facet == AUDIENCE:
-            came = Visitors.union(*(visitors_in(connection, listing, value) for listing in scope.listings), Visitors())
-        else:
-            came = union(data for _, found in _some(connection, scope, facet, span, [value]) for data in found.stored)
-        among = came if among is None else among & came
-    return among
-
-
-def _sets(connection: Connection, scope: Scope, facet: str, span: Span) -> dict[str, Sets]:
-    """Every value of a facet that has few."""
-    return _by_bin(connection, scope, facet, [span])[0]
-
-
-def _by_bin(
-    connection: Connection, scope: Scope, facet: str, bins: Sequence[Span], of: str = ""
-) -> list[dict[str, Sets]]:
-    """The same of each bin; what follows each other is read at once. The sets are of all values, or of one."""
-    found: list[dict[str, Sets]] = [{} for _ in bins]
-    starts = [span.first for span in bins]
-    for listing in scope.listings:
-        first_open = open_day(connection, listing)
-        for piece in _joined(sorted(piece for span in bins for piece in _pieces(span, first_open))):
-            values = (of, of, *listing, facet, piece.first, piece.end)
-            for at, *row in connection.execute(_ALL[piece.kind], values).fetchall():
-                slot = at * SLOTS_A_DAY if piece.kind == "days" else at
-                _gather(found[bisect_right(starts, slot) - 1], *row)
-    return found
-
-
-def _some(
-    connection: Connection, scope: Scope, facet: str, span: Span, wanted: Sequence[str]
-) -> Iterator[tuple[str, Sets]]:
-    """Some values of a facet, as far as they were there, in order."""
-    found: dict[str, Sets] = {}
-    windows = _windows(connection, scope, facet, span) if wanted else []
-    for at in range(0, len(wanted), TOGETHER):
-        some = list(wanted[at : at + TOGETHER])
-        some += some[-1:] * (TOGETHER - len(some))
-        for kind, window in windows:
-            for row in connection.execute(_SOME[kind], (*window, *some)).fetchall():
-                _gather(found, *row)
-    yield from sorted(found.items())
-
-
-def _counts(connection: Connection, scope: Scope, facet: str, span: Span) -> Counter[str]:
-    """How often each value was; no set is read."""
-    counts: Counter[str] = Counter()
-    for kind, window in _windows(connection, scope, facet, span):
-        counts.update(dict(connection.execute(_COUNTS[kind], window).fetchall()))
-    return counts
-
-
-def _gather(found: dict[str, Sets], value: str, events: int, data: bytes | None) -> None:
-    there = found.get(value)
-    if there is None:
-        there = found[value] = Sets(0, [])
-    there.events += events
-    if data is not None:
-        there.stored.append(data)
-
-
-def _windows(
-    connection: Connection, scope: Scope, facet: str, span: Span
-) -> list[tuple[str, tuple[str, str, str, int, int]]]:
-    """The reads that make up a span: which table, and what of it."""
-    return [
-        (piece.kind, (*listing, facet, piece.first, piece.end))
-        for listing in scope.listings
-        for piece in _pieces(span, open_day(connection, listing))
-    ]
-
-
-def _pieces(span: Span, first_open: int) -> Iterator[Piece]:
-    """A span's whole days that are summed up, and the half-hours before and after them."""
-    first, end = -(-span.first // SLOTS_A_DAY), min(span.end // SLOTS_A_DAY, first_open)
-    if first >= end:
-        yield Piece("slots", *span)
-        return
-    yield Piece("days", first, end)
-    for edge in (Span(span.first, first * SLOTS_A_DAY), Span(end * SLOTS_A_DAY, span.end)):
-        if edge.first < edge.end:
-            yield Piece("slots", *edge)
-
-
-def _joined(pieces: Iterable[Piece]) -> list[Piece]:
-    """Pieces in order, those that follow each other made one."""
-    found: list[Piece] = []
-    for piece in pieces:
-        if found and found[-1].kind == piece.kind and found[-1].end == piece.first:
-            piece = piece._replace(first=found.pop().first)
-        found.append(piece)
-    return found
-
-
-_MARKS = ", ".join("?" * TOGETHER)
-
-_ALL = {
-    "days": """/* rollups.all_days */
-        select day, value, events, case when ? = '' or value = ? then visitors end
-        from rollup_days
-        where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?""",
-    "slots": """/* rollups.all_slots */
-        select slot, value, events, case when ? = '' or value = ? then visitors end
-        from rollup_slots
-        where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?""",
-}
-
-_SOME = {
-    "days": f"""/* rollups.some_days */
-        select value, events, visitors
-        from rollup_days
-        where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?
-          and value in ({_MARKS})""",  # noqa: S608 - a number of question marks
-    "slots": f"""/* rollups.some_slots */
-        select value, events, visitors
-        from rollup_slots
-        where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?
-          and value in ({_MARKS})""",  # noqa: S608 - a number of question marks
-}
-
-_COUNTS = {
-    "days": """/* rollups.count_days */
-        select value, cast(sum(events) as bigint)
-        from rollup_days
-        where app_key = ? and partner_key = ? and facet = ? and day >= ? and day < ?
-        group by value""",
-    "slots": """/* rollups.count_slots */
-        select value, cast(sum(events) as bigint)
-        from rollup_slots
-        where app_key = ? and partner_key = ? and facet = ? and slot >= ? and slot < ?
-        group by value""",
-}
 
 _VALUES_OF = """/* rollups.values_of */
     select value
@@ -540,7 +365,7 @@ _NUMBER_OF = """/* rollups.number_of */
 _NUMBERS_OF = f"""/* rollups.numbers_of */
     select anonymous_id, visitor
     from rollup_visitors
-    where partner_key = ? and anonymous_id in ({_MARKS})"""  # noqa: S608 - a number of question marks
+    where partner_key = ? and anonymous_id in ({MARKS})"""  # noqa: S608 - a number of question marks
 
 _NAMED = """/* rollups.named */
     select anonymous_id, rollup_names.visitor

@@ -28,7 +28,7 @@ from store.attribution import reading
 from store.attribution.reading import Listing
 from store.database import Database
 from store.rollups.counting import SLOT_MS
-from store.rollups.reading import Scope
+from store.rollups.stored import Scope
 
 MODELS = {
     "decided": "Decided",

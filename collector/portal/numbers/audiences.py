@@ -21,7 +21,7 @@ from store.audiences import reading
 from store.audiences.reading import Audience, Change, Trait
 from store.database import Database
 from store.rollups.counting import SLOT_MS
-from store.rollups.reading import Scope, Span
+from store.rollups.stored import Scope, Span
 from store.subjects.naming import Listing
 
 DRAWN = ("visitors", "tab", "cta", "install")  # the colours of as many of the largest audiences

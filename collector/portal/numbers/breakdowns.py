@@ -17,7 +17,8 @@ from collector.portal.words import FACETS, share
 from store.database import Database
 from store.rollups import reading
 from store.rollups.facets import CTA, LINKED, QUERY, REFERRER, REST, TAB, UTM
-from store.rollups.reading import Row, Scope
+from store.rollups.reading import Row
+from store.rollups.stored import Scope
 
 HEADINGS = {
     TAB: "Tabs",

@@ -12,7 +12,7 @@ from collector.portal.numbers.table import Table
 from collector.portal.view import View
 from store.database import Database
 from store.rollups.facets import CTA, TAB
-from store.rollups.reading import Scope
+from store.rollups.stored import Scope
 
 FEW = 20  # rows, where both are on the page
 

@@ -9,7 +9,7 @@ from collector.portal.numbers.counted import Counted
 from collector.portal.numbers.table import Cell, Column, Table
 from collector.portal.view import View, started_at
 from store.moment import iso
-from store.rollups.reading import Scope
+from store.rollups.stored import Scope
 
 
 def document(

@@ -18,7 +18,8 @@ from collector.portal.words import COUNTED, EVENTS, KINDS, share
 from store.database import Database
 from store.rollups import reading
 from store.rollups.journeys import CONVERSIONS
-from store.rollups.reading import Overview, Scope, Step
+from store.rollups.reading import Overview, Step
+from store.rollups.stored import Scope
 
 # As store.rollups.journeys.BUCKETS has them, and how long a time that is in one of them is at most.
 TOOK = (

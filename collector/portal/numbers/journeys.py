@@ -23,7 +23,7 @@ from collector.portal.words import share
 from store.database import Database
 from store.rollups import reading
 from store.rollups.journeys import MOST_STEPS, TRAIL
-from store.rollups.reading import Scope
+from store.rollups.stored import Scope
 
 USUAL_STEPS, FEWEST_STEPS = 4, 2
 MOST_STEPS_BACK = TRAIL + 1  # with the install itself

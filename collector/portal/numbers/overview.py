@@ -17,7 +17,8 @@ from collector.portal.words import COUNTED, KINDS, reason, share
 from store.database import Database
 from store.rollups import reading
 from store.rollups.facets import LINKED, NAMES
-from store.rollups.reading import Bin, Overview, Scope, Span
+from store.rollups.reading import Bin, Overview
+from store.rollups.stored import Scope, Span
 
 
 class Values(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ from collector.portal.words import COUNTED, FACETS, KINDS
 from store import destinations
 from store.database import Database
 from store.registry import App
-from store.rollups.reading import Scope
+from store.rollups.stored import Scope
 
 # The database is the log; for a page of the ledger it is that, None before the exporter's first run.
 Read = Callable[[Any, Scope, View, Mapping[str, str]], Awaitable[Any]]

@@ -9,7 +9,7 @@ from collector.portal.apps import own_app
 from collector.portal.frame import NotFound, Portal, who
 from store import registry
 from store.registry import App
-from store.rollups.reading import Scope
+from store.rollups.stored import Scope
 
 
 class Place(msgspec.Struct, frozen=True):

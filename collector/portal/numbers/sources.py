@@ -12,7 +12,7 @@ from collector.portal.numbers.table import Table
 from collector.portal.view import View
 from store.database import Database
 from store.rollups.facets import HOSTING, LINKED, QUERY, REFERRER, UTM
-from store.rollups.reading import Scope
+from store.rollups.stored import Scope
 
 FACETS = (REFERRER, *UTM, HOSTING, QUERY)
 USUAL_CAMPAIGN = "utm_campaign"

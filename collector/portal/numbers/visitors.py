@@ -24,7 +24,8 @@ from store.log import NO_END
 from store.looking import Wanted
 from store.rollups import reading
 from store.rollups.counting import SLOT_MS
-from store.rollups.reading import Found, Scope, Span
+from store.rollups.reading import Found
+from store.rollups.stored import Scope, Span
 from store.subjects import reading as subjects
 from store.subjects.naming import ANONYMOUS, Id
 

@@ -9,7 +9,7 @@ import msgspec
 from collector.portal.charts.series import change
 from collector.portal.frame import number
 from collector.portal.view import View, started_at
-from store.rollups.reading import Span
+from store.rollups.stored import Span
 
 
 class Figure(msgspec.Struct, frozen=True):
