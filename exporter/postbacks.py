@@ -121,7 +121,7 @@ class Postbacks:
         version = await registry.version(self._registry)
         if (await ledger.seen(self._ledger)).get("postbacks") == version:
             return
-        wishes = [msgspec.structs.astuple(intent) for intent in await targets.intents(self._registry)]
+        wishes = [msgspec.structs.astuple(intent) for intent in await intents.of_all(self._registry)]
         await intents.carry_out(self._ledger, wishes, _now())
         await ledger.notice(self._ledger, {}, {"postbacks": version})
 

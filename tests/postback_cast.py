@@ -18,7 +18,7 @@ from attribution.rules import Rules
 from exporter.report import Report
 from store.database import Database, open_writer
 from store.event import Details
-from store.postbacks import targets
+from store.postbacks import intents, targets
 from store.postbacks.targets import Target, Wishes
 from store.secrets import Vault
 from wire.macros import DEFAULT
@@ -130,7 +130,7 @@ class Postbacks:
     def ask(self, target: Target, action: targets.Action, *seqs: int) -> None:
         registry(
             self.installation,
-            lambda db: targets.ask(db, NOON, target.app_key, target.target_id, action, seqs or (0,), "ada"),
+            lambda db: intents.ask(db, NOON, target.app_key, target.target_id, action, seqs or (0,), "ada"),
         )
 
     def run(self) -> Report:

@@ -11,7 +11,7 @@ from collector.notices import Notices
 from store import destinations
 from store.database import open_reader, open_writer
 from store.destinations import Change
-from store.postbacks import targets
+from store.postbacks import intents, targets
 from store.postbacks.targets import Wishes
 from store.readers import Readers
 from store.secrets import Vault
@@ -158,7 +158,7 @@ def test_another_try_giving_up_and_enabling_are_asked_of_the_exporter(house: Hou
     assert browser.post(f"{path}/act", {"action": "enable"}).status_code == 303
     assert browser.post(f"{path}/act", {"action": "retry", "seq": "70"}).status_code == 404
     assert browser.post(f"{path}/act", {"action": "delete"}).status_code == 404
-    asked = house.store(lambda db: targets.intents(db))
+    asked = house.store(lambda db: intents.of_all(db))
     assert {(each.seq, each.action) for each in asked} == {(7, "retry"), (9, "give_up"), (0, "enable")}
     assert "tried again with the next run" in browser.get(path).text
 

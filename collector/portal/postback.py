@@ -24,7 +24,7 @@ from collector.portal.reading import given, stores
 from collector.portal.words import OUTCOMES, sentence
 from store.endpoint import checked_hook
 from store.errors import ConfigError
-from store.postbacks import delivering, reading, targets
+from store.postbacks import delivering, intents, reading, targets
 from store.postbacks.delivering import Health
 from store.postbacks.reading import LAST, NO_END
 from store.postbacks.targets import MOST_RETRIES, Target, Wishes
@@ -292,11 +292,11 @@ async def act(portal: Portal, request: Request) -> Response:
     if action == "end" and target.kind == "webhook":
         await targets.end_old_secret(portal.writer, now, target, actor)
     elif action == "enable":
-        await targets.ask(portal.writer, now, app.app_key, target.target_id, "enable", [0], actor)
+        await intents.ask(portal.writer, now, app.app_key, target.target_id, "enable", [0], actor)
     elif action in ("retry", "give_up"):
         seqs = await _named(portal, request, target, fields, "given_up" if action == "retry" else "pending")
-        asked: targets.Action = "retry" if action == "retry" else "give_up"
-        await targets.ask(portal.writer, now, app.app_key, target.target_id, asked, seqs, actor)
+        asked: intents.Action = "retry" if action == "retry" else "give_up"
+        await intents.ask(portal.writer, now, app.app_key, target.target_id, asked, seqs, actor)
     else:
         raise NotFound
     return see(f"{_base(app)}/{target.target_id}?done={action}")

@@ -19,7 +19,8 @@ from store.destinations import MAIN
 from store.errors import ConfigError
 from store.postbacks import delivering, intents, reading, targets
 from store.postbacks.delivering import Health
-from store.postbacks.targets import FOOTFALL, MOST_RETRIES, Intent, Target, Wishes
+from store.postbacks.intents import Intent
+from store.postbacks.targets import FOOTFALL, MOST_RETRIES, Target, Wishes
 from store.registry import App
 
 DELAYS = {
@@ -157,7 +158,7 @@ def wished(fields: dict[str, str]) -> Wishes:
 
 async def waiting(portal: Portal, app: App) -> Collection[Intent]:
     """What was asked of the exporter for this app and is not done yet."""
-    asked = await targets.asked(portal.registry, app.app_key)
+    asked = await intents.asked(portal.registry, app.app_key)
     async with runs(portal) as db:
         done = await intents.done(db, [wish.intent_id for wish in asked]) if db and asked else set()
     return [wish for wish in asked if wish.intent_id not in done]

@@ -6,9 +6,70 @@ The registry holds what is asked; a run carries it out in the ledger, once each,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+import msgspec
+
+from store import ids, registry
 from store.database import Connection, Database
 from store.postbacks.delivering import Keys
+
+Action = Literal["retry", "give_up", "enable"]
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """Something asked of the exporter about one postback; seq is of its conversion, or 0 for the target as a whole."""
+
+    intent_id: str
+    app_key: str
+    target_id: str
+    seq: int
+    action: Action
+
+
+# --- in the registry
+
+
+async def ask(
+    db: Database, now: int, app_key: str, target_id: str, action: Action, seqs: Sequence[int], actor: str
+) -> None:
+    """Ask the exporter to retry or give up postbacks of one target, or with [0] to try a disabled target again."""
+    async with db.transaction():
+        await db.execute_many(
+            """/* postbacks.ask */
+            insert into postback_intents (intent_id, app_key, target_id, seq, action, created_at)
+            values (?, ?, ?, ?, ?, ?)""",
+            [(str(ids.uuid7(now)), app_key, target_id, each, action, now) for each in seqs],
+        )
+        await registry.audit(db, now, f"postback.{action.replace('_', '-')}", app_key, f"{len(seqs)}", actor)
+
+
+async def asked(db: Database, app_key: str, limit: int = 1_000) -> list[Intent]:
+    """The newest of what was asked for one app, the newest first; the ledger knows what was done."""
+    rows = await db.all(
+        """/* postbacks.asked */
+        select intent_id, app_key, target_id, seq, action
+        from postback_intents
+        where app_key = ?
+        order by intent_id desc
+        limit ?""",
+        (app_key, limit),
+    )
+    return [Intent(*row) for row in rows]
+
+
+async def of_all(db: Database) -> list[Intent]:
+    """Everything that was asked, in order."""
+    rows = await db.all(
+        """/* postbacks.intents */
+        select intent_id, app_key, target_id, seq, action
+        from postback_intents
+        order by intent_id"""
+    )
+    return [Intent(*row) for row in rows]
+
+
+# --- in the ledger
 
 
 async def carry_out(db: Database, intents: Sequence[tuple[str, str, str, int, str]], now: int) -> list[str]:

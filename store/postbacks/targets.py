@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
 
-from store import ids, registry
+from store import registry
 from store.database import Database
 from store.destinations import MAIN
 from store.errors import ConfigError, Conflict
@@ -22,7 +22,6 @@ from store.secrets import Vault
 
 Kind = Literal["segment", "webhook"]
 Delivery = Literal["all", "network", "agency"]
-Action = Literal["retry", "give_up", "enable"]
 FOOTFALL = "Footfall"
 MOST_WEBHOOKS = 20  # of an app
 MOST_DELAY_MS = 600_000
@@ -80,16 +79,6 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
     form: str = "json"
     template: str = ""
-
-
-class Intent(msgspec.Struct, frozen=True):
-    """Something asked of the exporter about one postback; seq is of its conversion, or 0 for the target as a whole."""
-
-    intent_id: str
-    app_key: str
-    target_id: str
-    seq: int
-    action: Action
 
 
 def names(text: str) -> list[str]:
@@ -274,45 +263,6 @@ def _words(told: Target) -> str:
     whose = " / ".join(filter(None, (told.networks, told.agencies)))
     named = f" ({whose})" if whose and told.delivery != "all" else ""
     return f"{what}: {state}, {of}{named}, delay {told.delay_ms // 1_000} s, {told.retries} retries"
-
-
-async def ask(
-    db: Database, now: int, app_key: str, target_id: str, action: Action, seqs: Sequence[int], actor: str
-) -> None:
-    """Ask the exporter to retry or give up postbacks of one target, or with [0] to try a disabled target again."""
-    async with db.transaction():
-        await db.execute_many(
-            """/* postbacks.ask */
-            insert into postback_intents (intent_id, app_key, target_id, seq, action, created_at)
-            values (?, ?, ?, ?, ?, ?)""",
-            [(str(ids.uuid7(now)), app_key, target_id, each, action, now) for each in seqs],
-        )
-        await registry.audit(db, now, f"postback.{action.replace('_', '-')}", app_key, f"{len(seqs)}", actor)
-
-
-async def asked(db: Database, app_key: str, limit: int = 1_000) -> list[Intent]:
-    """The newest of what was asked for one app, the newest first; the ledger knows what was done."""
-    rows = await db.all(
-        """/* postbacks.asked */
-        select intent_id, app_key, target_id, seq, action
-        from postback_intents
-        where app_key = ?
-        order by intent_id desc
-        limit ?""",
-        (app_key, limit),
-    )
-    return [Intent(*row) for row in rows]
-
-
-async def intents(db: Database) -> list[Intent]:
-    """Everything that was asked, in order."""
-    rows = await db.all(
-        """/* postbacks.intents */
-        select intent_id, app_key, target_id, seq, action
-        from postback_intents
-        order by intent_id"""
-    )
-    return [Intent(*row) for row in rows]
 
 
 async def note_disabled(db: Database, target: Target, at: int, why: str) -> None:
