@@ -176,7 +176,8 @@ class PostgresDatabase(Database):
     def _begin(self, sql: str) -> None:
         self._within = False
         self._roll_back()  # who stands for a partner has a transaction, which this one follows
-        self._do(_execute, "select 1", ())  # a connection that was lost is made anew now, and not later
+        if self._partner_key is None:
+            self._do(_execute, "select 1", ())  # a connection that was lost is made anew now, and not later
         self._begin_within(sql)
 
     def _begin_within(self, sql: str) -> None:
