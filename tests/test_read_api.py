@@ -348,23 +348,24 @@ def test_every_route_that_is_read_is_tried_here(program: Program) -> None:
     assert tuple(r.path for r in routes if r.path.startswith("/api/") and "GET" in (r.methods or ())) == ROUTES
 
 
-@pytest.mark.parametrize("path", paths(OWNER, "owner"))
-def test_who_has_no_token_for_it_gets_nothing(program: Program, path: str) -> None:
+def test_who_has_no_token_for_it_gets_nothing(program: Program) -> None:
+    asked = paths(OWNER, "owner")
     past = time.time_ns() // 1_000_000 - 1
     program.installation.views(1)
     expired, revoked = program.token("old", expires_at=past), program.token("revoked")
     back_end = program.token("back-end", None, "installs")
-    assert program.ask(path, revoked).status_code == 200
+    assert {program.ask(path, revoked).status_code for path in asked} == {200}
     (known,) = [each for each in program.change(registry.tokens) if each.label == "revoked"]
     program.change(lambda db: registry.revoke_token(db, NOON, known, "a test"))
-    until(lambda: program.ask(path, revoked).status_code != 200)
-    for token in (expired, revoked, "fft_none", ""):
-        answer = program.ask(path, token)
-        assert (answer.status_code, answer.json()["reason"]) == (401, "unknown_token")
-        assert answer.headers["www-authenticate"] == "Bearer"
-    assert program.client.get(f"/api/v1{path}").status_code == 401
-    answer = program.ask(path, back_end)
-    assert (answer.status_code, answer.json()["reason"]) == (403, "unsuitable_token")
+    until(lambda: program.ask(asked[0], revoked).status_code != 200)
+    for path in asked:
+        for token in (expired, revoked, "fft_none", ""):
+            answer = program.ask(path, token)
+            assert (answer.status_code, answer.json()["reason"]) == (401, "unknown_token"), path
+            assert answer.headers["www-authenticate"] == "Bearer"
+        assert program.client.get(f"/api/v1{path}").status_code == 401, path
+        answer = program.ask(path, back_end)
+        assert (answer.status_code, answer.json()["reason"]) == (403, "unsuitable_token"), path
 
 
 def test_a_token_for_one_app_reads_no_other_and_not_all_of_them(program: Program) -> None:
