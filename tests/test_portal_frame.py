@@ -23,7 +23,6 @@ pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL i
 
 POSTS = [page for page in PAGES if page.method == "POST"]
 FORM = "application/x-www-form-urlencoded"
-each_form = pytest.mark.parametrize("page", POSTS, ids=lambda page: page.path)
 
 
 def path(page: Page) -> str:
