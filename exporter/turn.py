@@ -20,7 +20,8 @@ from attribution.evidence import NETWORK, Campaign, Conversion, Identity, Touchp
 from attribution.money import Money
 from attribution.rules import DAY_MS, Rules
 from store.attribution import following, sums, touchpoints
-from store.attribution.following import Cursor, Decided, Stored
+from store.attribution.following import Cursor, Stored
+from store.attribution.reading import Made
 from store.attribution.sums import Revenue, Sums
 from store.attribution.touchpoints import Touch
 from store.database import Connection
@@ -139,7 +140,7 @@ class _Turn:
         self._now = now
         self._installs: dict[int, _Install] = {}
         self._ordinal = cursor.ordinal
-        self._decided: list[Decided] = []
+        self._decided: list[Made] = []
         self._sums = Sums(Counter(), Counter(), Counter())
         self._revenue: dict[tuple[int, int, str], Revenue] = {}
         self._orphans: list[tuple[int, Revenue]] = []  # money of what turned out to repeat another install
@@ -241,7 +242,7 @@ class _Turn:
         kind = "install" if version == 1 else "evidence" if cause else "closing"
         text = decision.encode(after).decode()
         seq = install.stored.seq
-        self._decided.append(Decided(self._ordinal, seq, version, self._now, kind, cause, text))
+        self._decided.append(Made(self._ordinal, seq, version, self._now, kind, cause, text))
         self._count(install, before, -1)
         self._count(install, after, 1)
         self._share_anew(install, before, after, standing)

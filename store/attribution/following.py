@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
+from store.attribution.reading import Made
 from store.database import Connection, Database, Engine
 from store.event import COLUMNS, Event, event_of
 from store.ledger import LeaseLost
@@ -340,20 +343,8 @@ _INSTALL_IDENTITY = """/* attributing.install_identity */
 # --- decisions
 
 
-class Decided(NamedTuple):
-    """A row of decisions but for its app."""
-
-    ordinal: int
-    seq: int
-    version: int
-    decided_at: int
-    cause: str
-    cause_seq: int
-    document: str
-
-
-def keep_decisions(connection: Connection, app_key: str, rows: Iterable[Decided]) -> None:
-    connection.executemany(_DECISION, [(app_key, *row) for row in rows])
+def keep_decisions(connection: Connection, app_key: str, rows: Iterable[Made]) -> None:
+    connection.executemany(_DECISION, [(app_key, *msgspec.structs.astuple(row)) for row in rows])
 
 
 _DECISION = """/* attributing.decision */

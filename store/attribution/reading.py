@@ -152,28 +152,6 @@ async def history(db: Database, app_key: str, seq: int) -> list[Made]:
     return [Made(*row) for row in rows]
 
 
-async def made_after(db: Database, app_key: str, ordinal: int, limit: int) -> list[Made]:
-    """An app's decisions past an ordinal, in the order in which they were made: for whoever follows them."""
-    rows = await db.all(
-        f"""/* attribution.made_after */
-        select {_MADE}
-        from decisions
-        where app_key = ? and ordinal > ?
-        order by ordinal
-        limit ?""",  # noqa: S608 - our own column names
-        (app_key, ordinal, limit),
-    )
-    return [Made(*row) for row in rows]
-
-
-async def last_made(db: Database, app_key: str) -> int:
-    """The ordinal of an app's newest decision; 0: there is none."""
-    found: int | None = await db.value(
-        "/* attribution.last_made */ select ordinal from attribution_cursors where app_key = ?", (app_key,)
-    )
-    return found or 0
-
-
 async def of_message(where: Where, app_key: str, text: str) -> tuple[Install, list[Made]]:
     """The install that an event told of which its sender gave this message id, with every decision, the one that holds
     first. Raises ConfigError when there is none."""
