@@ -43,7 +43,7 @@ def test_those_who_waited_behind_it_are_not_kept_for_as_long_again(server: Serve
             sleepers = [db.value("select pg_sleep(60)") for _ in range(30)]
             ended = await asyncio.gather(*sleepers, return_exceptions=True)
             assert {type(error) for error in ended} == {StoreUnavailable}
-            assert "no answer within 2 s" in str(ended[-1])
+            assert {str(error) for error in ended} == {f"{server}: the server does not answer"}
             return time.monotonic() - began
 
     assert asyncio.run(work()) < 30  # one after another it would be 60

@@ -31,6 +31,7 @@ IDLE_MS = 15_000  # within a transaction
 UNREACHABLE_MS = 10_000  # bytes that nobody acknowledges
 SILENT_SECONDS = STATEMENT_MS / 1_000 + 5  # past its own timeout a server that works has answered
 POLL_SECONDS = 0.1
+NO_ANSWER = "the server does not answer"  # in time
 PREPARED = 300
 # Classes and codes of SQLSTATE: the server's fault, not its input's.
 UNWELL = ("08", "25006", "40", "53", "55", "57", "58", "XX")
@@ -134,7 +135,7 @@ class Patient(psycopg.Connection[Any]):
             return super().wait(gen, interval, None if left == math.inf else left)
         except psycopg.errors._WaitTimeout:
             self.close()
-            raise psycopg.OperationalError("the server does not answer") from None
+            raise psycopg.OperationalError(NO_ANSWER) from None
 
 
 class Connection:

@@ -21,7 +21,7 @@ from store.database import NATURES, Database, Engine, Row, Server
 from store.errors import StoreUnavailable
 from store.migrations import steps
 from store.postgres import citus
-from store.postgres.connection import SILENT_SECONDS, Connection, connect, may_try_again, told
+from store.postgres.connection import NO_ANSWER, SILENT_SECONDS, Connection, connect, may_try_again, told
 from store.postgres.wall import stand_for
 
 P = ParamSpec("P")
@@ -99,7 +99,7 @@ class PostgresDatabase(Database):
         """The connection, made when there is none."""
         deadline = self._made + self._patience
         if time.monotonic() > deadline:  # waited for its turn behind others
-            raise StoreUnavailable(f"{self._server}: no answer within {self._patience:g} s")
+            raise StoreUnavailable(f"{self._server}: {NO_ANSWER}")
         if self._connection is None or self._connection.lost:
             if self._within:
                 raise StoreUnavailable(f"{self._server}: the connection was lost within a transaction")
