@@ -390,6 +390,18 @@ def test_a_visitor_stays_whose_the_listing_or_the_first_act_said(doors: Doors, c
     assert campaigns(cast) == [PARTS, PARTS, None, PARTS]
 
 
+def test_acts_of_one_request_know_what_those_before_them_said(doors: Doors, cast: Cast) -> None:
+    doors.send(view(url=f"{NEWS}&partner_anonymous_id=p1"))
+    acts = [install(), install(anonymousId=VISITOR), install(), install(accountId="somebody"), install(app="none")]
+    doors.tell("installs", acts)
+    doors.tell("uninstalls", install())
+    _, before, _, behind, another, later = cast.events()
+    assert campaigns(cast) == [None, PARTS, PARTS, None, PARTS]
+    assert {told["anonymous_id"] for told in (behind, later)} == {VISITOR}
+    assert {told["partner_anonymous_id"] for told in (behind, later)} == {"p1"}
+    assert VISITOR not in (before["anonymous_id"], another["anonymous_id"])
+
+
 def test_a_no_that_a_visitor_said_before_their_user_was_known_holds_for_the_user(doors: Doors, cast: Cast) -> None:
     doors.send(view(url=NEWS, consent={"sharing": False}))
     doors.tell("installs", install(anonymousId=VISITOR))

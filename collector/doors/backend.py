@@ -60,6 +60,8 @@ class BackendMessage(msgspec.Struct, frozen=True, rename="camel"):
     sharing: bool | None = None
 
 
+Met = dict[tuple[str, str], list[Visitor]]  # by app and user: visitors who became known in this request
+
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_message = msgspec.json.Decoder(BackendMessage).decode
 _KEPT_FIELDS = ("app", "anonymousId", "occurredAt", "messageId", "partnerAnonymousId", "sharing")
@@ -87,7 +89,8 @@ class BackendDoor:
             self._intake.writer.check_open()
             await authenticated(self._directory, request.get(b"authorization", b""), self._scope, asked)
             body = await read_body(request, receive, MAX_BODY)
-            judged = [await self._judge(raw, received_at, asked) for raw in _messages(body)]
+            met: Met = {}
+            judged = [await self._judge(raw, received_at, asked, met) for raw in _messages(body)]
             receipt = await self._intake.ingest(self._scope, received_at, judged, len(body))
         except ClientGone:
             return
@@ -102,7 +105,7 @@ class BackendDoor:
         else:
             await respond(send, 200, [], receipt_json(receipt))
 
-    async def _judge(self, raw: msgspec.Raw, received_at: int, asked: float) -> Arrival | Turned:
+    async def _judge(self, raw: msgspec.Raw, received_at: int, asked: float, met: Met) -> Arrival | Turned:
         app: App | None = None
         try:
             message = decoded(_decode_message, raw)
@@ -111,14 +114,14 @@ class BackendDoor:
                 raise Refused("unknown_app", "no app has this key - at `$.app`")
             refuse_nul(message)
             _keep_account_apart(message)
-            return await self._arrival(message, app, received_at)
+            return await self._arrival(message, app, received_at, met)
         except Refused as refused:
             return Turned(refused, app.app_key if app else "", redacted(raw))
 
-    async def _arrival(self, message: BackendMessage, app: App, received_at: int) -> Arrival:
+    async def _arrival(self, message: BackendMessage, app: App, received_at: int, met: Met) -> Arrival:
         user_id = self._user_id(message)
         own = await self._visitor(app.app_key, message.anonymous_id)
-        seen = await self._seen(app.app_key, own, user_id)
+        seen = await self._seen(app.app_key, own, user_id, met)
         anonymous_id = message.anonymous_id or (seen.anonymous_id if seen else self._vault.anonymous_id_for(user_id))
         partner_anonymous_id = _partner_id(message) or (seen.partner_anonymous_id if seen else None)
         occurred = occurred_at(message.occurred_at, None, received_at) if message.occurred_at else received_at
@@ -140,7 +143,7 @@ class BackendDoor:
             self._suppressed(message.sharing, seen),
             encode_details(Details(sharing=message.sharing, message_id=identity_text, campaign=campaign)).decode(),
         )
-        return Arrival(row, _met(own, user_id))
+        return Arrival(row, _met(own, user_id, met))
 
     def _user_id(self, message: BackendMessage) -> str:
         if message.account_id is not None:
@@ -156,12 +159,13 @@ class BackendDoor:
         await self._intake.writer.settle()  # the view that says it may have come just before
         return await log.visitor(self._reader, app_key, anonymous_id) if anonymous_id is not None else None
 
-    async def _seen(self, app_key: str, seen: Visitor | None, user_id: str) -> Visitor | None:
+    async def _seen(self, app_key: str, seen: Visitor | None, user_id: str, met: Met) -> Visitor | None:
         """The same, and what is not known of the visitor, of the user."""
         if seen is not None and None not in (seen.partner_anonymous_id, seen.suppressed, seen.campaign):
             return seen
-        others = await log.visitors_of_user(self._reader, app_key, user_id)
-        known = [*others] if seen is None else [seen, *others]
+        others = [*met.get((app_key, user_id), ()), *await log.visitors_of_user(self._reader, app_key, user_id)]
+        others.sort(key=lambda visitor: visitor.seen_at, reverse=True)
+        known = others if seen is None else [seen, *others]
         return reduce(_completed, known) if known else None
 
     def _made_id(self, app_key: str, user_id: str, stated: datetime | None) -> str:
@@ -181,10 +185,11 @@ class BackendDoor:
         return "consent" if self._consent_required else None
 
 
-def _met(own: Visitor | None, user_id: str) -> Visitor | None:
+def _met(own: Visitor | None, user_id: str, met: Met) -> Visitor | None:
     """That a visitor whose user nobody knew is this user, so that what is told of the user alone later finds them."""
     if own is None or own.user_id is not None:
         return None
+    met.setdefault((own.app_key, user_id), []).append(own)
     return own._replace(user_id=user_id, partner_anonymous_id=None, suppressed=None, campaign=None)
 
 
