@@ -181,7 +181,7 @@ class Collector:
             Route("/webhooks/segment/{guid}", webhook, methods=["POST"]),
             Route(TRACK_PATH, kochava, methods=["POST"]),
             Route(LINK_PATH, kochava, methods=["POST"]),
-            Route("/v1/{call:path}", segment, methods=["POST", "OPTIONS"]),  # what no other route of /v1 takes
+            Route("/v1/{call:path}", segment),  # what no other route of /v1 takes
             read("/apps", Apps(callers)),
             read("/apps/{app_key}/events", Events(callers, portal.readers)),
             read("/apps/{app_key}/event-names", EventNames(callers, portal)),

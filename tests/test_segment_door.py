@@ -153,6 +153,8 @@ def test_what_is_no_call_is_refused_as_json_wherever_it_lies(doors: Doors, cast:
     answer = post(doors, "/v1/v1/batch", {"batch": [call()], "writeKey": key_of(cast)})
     assert said(answer) == (404, "no_such_call")
     assert answer.json()["message"].endswith("the client's host goes without /v1")
+    got = doors.client.get("/v1/nothing")
+    assert (said(got), got.headers["access-control-allow-origin"]) == ((404, "no_such_call"), "*")
     assert cast.balance() == {"received": 7, "stored": 0, "duplicate": 0, "rejected": 7, "shed": 0}
 
 
@@ -483,6 +485,8 @@ def test_the_senders_clock_is_corrected_by_when_it_says_it_sent(doors: Doors, ca
         ({"timestamp": iso(71 * hour), "sentAt": iso(72 * hour)}, -hour),
         ({"timestamp": "1970-01-01T00:00:00Z", "sentAt": "1970-01-01T01:00:00Z"}, -hour),
         ({"originalTimestamp": iso(-hour), "timestamp": iso(-9 * hour), "sentAt": iso()}, -hour),
+        ({"originalTimestamp": "", "timestamp": iso(-hour), "sentAt": ""}, -hour),
+        ({"timestamp": "", "receivedAt": iso(-hour)}, 0),
         ({"timestamp": iso(-hour), "sentAt": "no time"}, -hour),
         ({"timestamp": iso(-hour), "sentAt": {"a": 1}}, -hour),
         ({"timestamp": iso(-hour), "sentAt": "1970-01-01T01:00:00Z"}, -hour),

@@ -325,12 +325,13 @@ _HUMP = re.compile(r"([a-z0-9])([A-Z])")
 def _occurred_at(message: Message, facts: Facts) -> int:
     """By our clock, in epoch ms: the sender's clock corrected by when it says it sent. Raises Refused."""
     received_at = facts.received_at
-    if message.timestamp is not None and (facts.passed_on or message.received_at is not None):
-        stated, sent_at = moment(message.timestamp, "timestamp"), None  # Segment has corrected it
-    elif message.original_timestamp is not None:
-        stated, sent_at = moment(message.original_timestamp, "originalTimestamp"), facts.sent_at
-    elif message.timestamp is not None:
-        stated, sent_at = moment(message.timestamp, "timestamp"), facts.sent_at
+    timestamp, original = _stated(message.timestamp), _stated(message.original_timestamp)
+    if timestamp is not None and (facts.passed_on or message.received_at is not None):
+        stated, sent_at = moment(timestamp, "timestamp"), None  # Segment has corrected it
+    elif original is not None:
+        stated, sent_at = moment(original, "originalTimestamp"), facts.sent_at
+    elif timestamp is not None:
+        stated, sent_at = moment(timestamp, "timestamp"), facts.sent_at
     else:
         return received_at
     corrected = stated if sent_at is None else stated + received_at - sent_at
@@ -338,6 +339,10 @@ def _occurred_at(message: Message, facts: Facts) -> int:
         if YEAR_2000_MS <= occurred <= received_at + DAY_MS:
             return min(occurred, received_at)
     raise Refused("invalid", "the time is not between the year 2000 and tomorrow - at `$.timestamp`")
+
+
+def _stated(time: Stated) -> Stated:
+    return None if time == "" else time
 
 
 def moment(stated: str | int, field: str) -> int:
