@@ -93,10 +93,10 @@ def test_what_a_dead_exporter_held_is_taken_over_when_its_lease_ends_and_no_soon
     with Fleet(stage, every="0.1") as fleet:
         fleet.start()
         open_batches = "select count(*) from batches where outcome = 'open'"
-        wait_until(lambda: stage.footfall.value("ledger", open_batches) == 1, "a request is under way")
+        wait_until(lambda: stage.landed(stage.cast.owner_key) == 10, "it landed, and is not answered")
+        assert stage.footfall.value("ledger", open_batches) == 1
         until = stage.footfall.value("ledger", "select lease_until from cursors where lease_owner <> ''")
         fleet.replace_one(seeded(1))
-        wait_until(lambda: stage.landed(stage.cast.owner_key) == 10, "it landed")
         taken_over = "select opened_at from batches where outcome = 'accepted'"
         wait_until(lambda: stage.footfall.rows("ledger", taken_over), "another had it accepted")
     assert stage.footfall.rows("ledger", taken_over)[0][0] >= until
