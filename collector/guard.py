@@ -20,6 +20,7 @@ RECEIVE_SECONDS = float(_TESTED or 20)
 LAST_SECONDS = 0.5  # how long a silent connection stays open when the process ends
 
 _UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
+_HEADS_END = b"\r\n\r\n"
 _LETTERS = b"upgradeUPGRADE"  # where a piece of a head ends in one, it may end within that name
 
 
@@ -48,7 +49,8 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._overhead > MAX_HEAD_BYTES and not self._ends_head(data):
                 self.transport.close()
                 return
-            if b"pgrade" in data or self._cut or data[-1] in _LETTERS:
+            end = data.find(_HEADS_END)
+            if data.find(b"pgrade", 0, end if end >= 0 else None) >= 0 or self._cut or data[-1] in _LETTERS:
                 data = self._without_upgrade(data)
         self._whole = False
         super().data_received(data)
@@ -65,14 +67,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _ends_head(self, data: bytes) -> bool:
         """A body that came with its head in one piece is no long head."""
-        end = (self._tail + data).find(b"\r\n\r\n")
+        end = (self._tail + data).find(_HEADS_END)
         return end >= 0 and self._overhead - len(data) + end - len(self._tail) <= MAX_HEAD_BYTES
 
     def _without_upgrade(self, data: bytes) -> bytes:
         """A wish to change the protocol, which some HTTP clients add to every request, is ignored as the standard
         allows; the parser would not read the body of such a request. A name that the network cut waits for its rest."""
         line_end = b"\r\n" if self._cut or self._tail.endswith(b"\n") else b""
-        head, end, body = (line_end + self._cut + data).partition(b"\r\n\r\n")
+        head, end, body = (line_end + self._cut + data).partition(_HEADS_END)
         head = _UPGRADE.sub(b"ignored", head)
         before, newline, line = head.rpartition(b"\n")
         self._cut = line if newline and not end and b"upgrade".startswith(line.lower()) else b""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -23,7 +24,8 @@ from store.errors import Refused
 TYPES = ("track", "identify", "page", "screen", "group", "alias")
 MAX_DEPTH = 50  # of objects and lists in one another
 MOST_CAMPAIGN_PARTS = 50
-MOST_REMEMBERED = 1_000  # characters of a campaign
+MOST_REMEMBERED = 1_000  # characters of a campaign …
+MOST_CLAIMS = 2_048  # … and how many campaigns
 MOST_MESSAGE_ID_CHARACTERS = 100
 
 Stated = str | int | None  # ISO 8601, or epoch milliseconds
@@ -280,15 +282,19 @@ def _claim(given: Any) -> Claim:
     """What `context.campaign` claims. A campaign has many events: what is plain of it is worked out once."""
     if not isinstance(given, dict):
         return claims.NONE
-    plain = _SPEC.issuperset(given) and _TEXTS.issuperset(map(type, given.values()))
-    if plain and sum(map(len, given.values())) <= MOST_REMEMBERED:
-        return _plain_claim(tuple(given.items()))
-    return claims.from_context(_campaign(given))
+    parts = tuple(given.items())
+    try:
+        return _claims[parts]
+    except (KeyError, TypeError):  # one of the values may be an object
+        claim = claims.from_context(_campaign(given))
+    if _TEXTS.issuperset(map(type, given.values())) and sum(map(len, chain(*parts))) <= MOST_REMEMBERED:
+        if len(_claims) >= MOST_CLAIMS:
+            _claims.clear()
+        _claims[parts] = claim
+    return claim
 
 
-@lru_cache(maxsize=2048)
-def _plain_claim(parts: tuple[tuple[str, str], ...]) -> Claim:
-    return claims.from_context(dict(parts))
+_claims: dict[tuple[tuple[str, str], ...], Claim] = {}
 
 
 def _campaign(given: dict[str, Any]) -> dict[str, str]:
@@ -314,7 +320,6 @@ def _part_of(name: str) -> str:
     return "name" if name == "campaign" else _HUMP.sub(r"\1_\2", name).lower()
 
 
-_SPEC = frozenset({"name", "source", "medium", "term", "content"})
 _TEXTS = frozenset({str})
 _HUMP = re.compile(r"([a-z0-9])([A-Z])")
 
@@ -335,9 +340,9 @@ def _occurred_at(message: Message, facts: Facts) -> int:
     else:
         return received_at
     corrected = stated if sent_at is None else stated + received_at - sent_at
-    for occurred in (corrected, stated):
-        if YEAR_2000_MS <= occurred <= received_at + DAY_MS:
-            return min(occurred, received_at)
+    occurred = corrected if YEAR_2000_MS <= corrected <= received_at + DAY_MS else stated
+    if YEAR_2000_MS <= occurred <= received_at + DAY_MS:
+        return min(occurred, received_at)
     raise Refused("invalid", "the time is not between the year 2000 and tomorrow - at `$.timestamp`")
 
 
