@@ -18,7 +18,7 @@ from store.database import Database
 from store.errors import Unavailable
 from store.rollups.following import RUN, Follower
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.25
 LEAVE_SECONDS = 1.0
 RUN_BESIDE = 200  # events of a step that what comes in may have to wait for …
 REST_SHARE = 6.0  # … and how long it rests then, as a multiple of the step's time

@@ -28,6 +28,7 @@ from store.errors import Unavailable
 from store.event import PARTNER, Event
 from store.ledger import LeaseLost
 from store.registry import App
+from store.rollups.following import counted
 from store.subjects import reading as subjects
 
 RUN = 2_000  # events of one transaction
@@ -37,6 +38,7 @@ FORGOTTEN = 2_000  # touchpoints of one transaction
 LEASE_SECONDS = 60.0
 MOST_KNOWN = 50  # ids of one person
 MARGIN_MS = 24 * 3_600_000
+PATIENCE_SECONDS = 5.0  # for the collector, which tells from what came in who is whom
 
 Brought = Callable[[Event], Money | None]  # what an event earned
 
@@ -83,7 +85,10 @@ class Attributing:
         self._leased_until = 0.0
 
     async def follow(self, settled: int, now: int, only: str | None = None) -> Attributed:
-        """Everything up to seq `settled`; of one app, with `only`. Raises StoreUnavailable."""
+        """Everything up to seq `settled`, as far as the collector has said who is whom; of one app, with `only`.
+
+        Raises StoreUnavailable.
+        """
         await following.take_back(self._ledger)
         looked = await following.looked(self._ledger)
         heads = await log.heads(self._log, looked if looked <= settled else 0, settled) if looked != settled else {}
@@ -91,10 +96,12 @@ class Attributing:
             await following.notice(self._ledger, heads, settled)
         cursors = [each for each in await following.waiting(self._ledger, now) if only in (None, each.app_key)]
         apps = {app.app_key: app for app in await registry.apps(self._registry, {each.app_key for each in cursors})}
+        newest = min(max((each.newest_seq for each in cursors), default=0), settled)
+        known_up_to = await counted(self._registry, self._log, newest, PATIENCE_SECONDS)
         for cursor in cursors:
             if cursor.app_key in apps and not self._stop.is_set():
                 try:
-                    await self._follow(apps[cursor.app_key], settled, now)
+                    await self._follow(apps[cursor.app_key], known_up_to, now)
                 except LeaseLost as error:
                     self._voice.note("attribution left to another run", app=cursor.app_key, reason=str(error))
                 except Unavailable:
@@ -105,7 +112,7 @@ class Attributing:
                     self._voice.complain("attribution failed", run=self._run, app=cursor.app_key, reason=said)
         return self._sums
 
-    async def _follow(self, app: App, settled: int, now: int) -> None:
+    async def _follow(self, app: App, known_up_to: int, now: int) -> None:
         self._leased_until = 0.0
         cursor = await self._lease(app.app_key)
         if cursor is None:
@@ -114,7 +121,7 @@ class Attributing:
         self._sums.apps += 1
         rules = resolved(*of_app(await kept(self._registry, app.app_key)))
         brought = await earnings(self._registry, app)
-        up_to = min(cursor.newest_seq, settled)
+        up_to = min(cursor.newest_seq, known_up_to)
         fits = RUN
         while cursor.seq < up_to and not self._stop.is_set():
             try:
@@ -127,7 +134,7 @@ class Attributing:
                     cursor = await self._pass_over(app, cursor, up_to, rules, now, f"raised_{type(error).__name__}")
                 fits = max(fits // SHORTER, 1)
             await self._lease(app.app_key)
-        if cursor.seq >= up_to:
+        if cursor.newest_seq <= cursor.seq <= known_up_to:
             cursor = await self._close(app, cursor, rules, now)
             await self._forget(app.app_key, 2 * rules.longest + rules.settle, now)
         await following.release(self._ledger, app.app_key, self._run)

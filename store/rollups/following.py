@@ -6,7 +6,9 @@ steps that nobody waits long for, and the log is read from its beginning.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +22,7 @@ from store.rollups.facets import Counted, Told
 
 RUN = 1_000  # events that one transaction counts
 EMPTIED = 5_000  # rows that one transaction takes away
+POLL_SECONDS = 0.05
 
 
 class Standing(NamedTuple):
@@ -44,6 +47,24 @@ async def oldest_waiting(db: Database, seq: int, settled: int) -> int | None:
         return None
     at: int | None = await db.value(_OLDEST_WAITING, (seq, settled))
     return at
+
+
+async def counted(registry: Database, reader: Database, up_to: int, patience: float) -> int:
+    """Up to which seq, at most `up_to`, the rollups say who is whom; 0 while they are made anew.
+
+    The process that counts gets `patience` seconds to come that far. Where none does, nobody waits for it: `up_to`.
+
+    Raises StoreUnavailable.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        at = await standing(reader)
+        seq = at.seq if at.rebuild_id == await last_rebuild(registry) else 0
+        if seq >= up_to or at.taken_until == 0:
+            return up_to
+        if time.monotonic() > deadline:
+            return seq if at.taken_until >= time.time_ns() // 1_000_000 else up_to
+        await asyncio.sleep(POLL_SECONDS)
 
 
 class Follower:
