@@ -352,6 +352,11 @@ def test_a_refused_idfa_is_not_kept() -> None:
     assert "idfa" not in told(refused).ids
     assert "idfa_refused" in told(refused).flags
     assert told(refused).context["device"]["adTrackingEnabled"] is False
+    device = {"device_ids": {"idfa": "9e107d9d372bb6826bd81d3542a419d6"}, "device_hash_method": {"idfa": "md5"}}
+    hashed = refused | {"data": refused["data"] | device}
+    assert (told(hashed).ids.get("idfa_md5"), "idfa_refused" in told(hashed).flags) == (None, True)
+    unsaid = told(INSTALL)
+    assert ("idfa" in unsaid.ids, "idfa_refused" in unsaid.flags) == (True, False)
 
 
 @SQLITE

@@ -209,8 +209,9 @@ def _ids(call: Call, flags: list[str]) -> dict[str, str]:
         text = known(value)
         if text is not None and kind:
             ids.setdefault(kind[:100], text)
-    if "idfa" in ids and _tracking(call) is False:
-        del ids["idfa"]
+    refused = [kind for kind in ids if kind == "idfa" or kind.startswith("idfa_")] if _tracking(call) is False else []
+    if refused:
+        ids = {kind: text for kind, text in ids.items() if kind not in refused}
         flags.append("idfa_refused")
     if len(ids) > MOST_IDS:
         raise Refused("invalid", f"at most {MOST_IDS} ids - at `$.data`")
