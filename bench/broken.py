@@ -16,7 +16,7 @@ import msgspec
 from bench.figure import Figure
 from bench.stage import NOW_MS, environment, fill_log, free_port, prepare, process
 from store import destinations, ledger
-from store.database import open_reader, open_writer
+from store.engines import open_reader, open_writer
 from store.secrets import Vault
 from store.settings import Settings
 

@@ -20,7 +20,7 @@ from segment.analytics.client import Client
 from bench.figure import Figure
 from bench.stage import NOW_MS, WRITE_KEY, environment, fill_log, free_port, prepare, process
 from store import destinations, log, registry
-from store.database import open_reader
+from store.engines import open_reader
 from store.settings import Settings
 from wire.mapping import Mapper
 

@@ -18,8 +18,8 @@ from uuid import UUID
 
 from bench.stage import AGENT, FIRST_APP, WRITE_KEY, connect
 from store import destinations, ids, registry
-from store.database import migrate_all, open_reader, open_writer
 from store.destinations import Change
+from store.engines import migrate_all, open_reader, open_writer
 from store.entry import HOUR_MS
 from store.people import roster, sessions
 from store.receipt import Signer, digest, make_receipts

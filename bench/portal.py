@@ -22,7 +22,8 @@ from bench.history import DAY_MS
 from bench.server import durable, fill_log, on
 from bench.stage import FIRST_APP, NOW_MS
 from collector.app import Collector
-from store.database import Connection, open_reader
+from store.database import Connection
+from store.engines import open_reader
 from store.settings import Settings
 
 CACHE = "BENCH_CACHE"  # names a directory where what takes minutes to make is kept

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.figure import Figure
 from bench.ingest import CONNECTIONS, PAIRS, paired
 from bench.stage import collector, connect, fill_log, prepare, wrk
-from store.database import open_reader, open_writer
+from store.engines import open_reader, open_writer
 from store.rollups.following import Follower
 from store.settings import Settings
 

@@ -10,7 +10,7 @@ from bench.figure import Figure
 from bench.ingest import CONNECTIONS, PAIRS, SECONDS, bare_rows, paired
 from bench.stage import FIRST_APP, NOW_MS, collector, free_port, prepare, process, wrk
 from store import registry
-from store.database import open_reader
+from store.engines import open_reader
 from store.event import PARTNER, Details, NewRow, encode_details
 from store.ids import uuid7
 from store.settings import Settings

@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 
 from store import destinations, registry
-from store.database import migrate_all, open_writer
+from store.engines import migrate_all, open_writer
 from store.event import Details, NewRow, encode_details
 from store.ids import uuid7
 from store.secrets import Vault

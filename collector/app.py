@@ -55,7 +55,8 @@ from collector.roller import Roller
 from collector.sweeper import Sweeper
 from collector.task import Task
 from collector.writer import Writer
-from store.database import Database, make_ready, open_reader, open_writer
+from store.database import Database
+from store.engines import make_ready, open_reader, open_writer
 from store.secrets import Vault
 from store.settings import Settings
 

@@ -22,7 +22,7 @@ from collector.app import Collector
 from collector.quick_lane import QuickLane
 from collector.systemd import Manager, take_socket
 from store import rotation
-from store.database import make_ready, open_reader
+from store.engines import make_ready, open_reader
 from store.errors import ConfigError
 from store.secrets import Vault
 from store.settings import Settings

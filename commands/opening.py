@@ -20,7 +20,7 @@ def in_ledger(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
 
 
 async def _in(nature: str, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    from store.database import open_reader, open_writer
+    from store.engines import open_reader, open_writer
     from store.settings import load
 
     open_it = open_writer if nature == "registry" else open_reader

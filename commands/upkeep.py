@@ -22,7 +22,7 @@ def migrate(check: bool, citus: bool, as_json: bool) -> None:
 
     Example: footfall migrate
     """
-    from store.database import called, migrate_all, missing
+    from store.engines import called, migrate_all, missing
     from store.settings import load
 
     where = load().where
@@ -48,7 +48,7 @@ def doctor(max_age: float, hours: bool, quiet: bool, as_json: bool) -> None:
 
     Exits 1 when a line begins with FAIL. Example: footfall doctor --quiet
     """
-    from store.doctor import diagnose
+    from store.doctor.diagnosing import diagnose
     from store.settings import load, secret_origin
 
     secret_from = secret_origin()

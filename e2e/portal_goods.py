@@ -28,8 +28,9 @@ from portal_past import CAMPAIGNS, past, sent
 from exporter.report import Voice
 from exporter.run import run_once
 from store import authentication, description, destinations, event_rules, log, parking, proof, registry
-from store.database import Database, open_reader, open_writer
+from store.database import Database
 from store.destinations import MAIN, Change
+from store.engines import open_reader, open_writer
 from store.entry import Entry, Held, Rejection
 from store.event import PARTNER, Details, encode_details
 from store.event_rules import Rule

@@ -17,7 +17,8 @@ from processes import SECRET_KEY, Cast, Footfall, Process, run, wait_until
 
 from selftest.cluster import Databases
 from store import balance, destinations, registry
-from store.database import Server, open_writer
+from store.database import Server
+from store.engines import open_writer
 from store.secrets import Vault
 
 NOON = 1_771_243_200_123  # 2026-02-16T12:00:00.123Z

@@ -25,7 +25,7 @@ from shipping_stage import Prepared, Stage
 
 from selftest.cluster import Cluster, Standby
 from store.database import Server as DatabaseServer
-from store.database import open_reader
+from store.engines import open_reader
 from store.errors import StoreUnavailable
 from store.postgres.settled import settled
 

@@ -19,7 +19,7 @@ from processes import Cast, Footfall, Process, run
 
 from collector.openapi import document
 from store import registry
-from store.database import open_writer
+from store.engines import open_writer
 
 READERS = 40  # tokens of a partner's, in turn: one would be told to wait
 EACH = 40  # requests made at random for each operation, besides those that Schemathesis makes of every limit

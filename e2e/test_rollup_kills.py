@@ -12,7 +12,7 @@ import pytest
 from processes import Footfall, Process, run, wait_until
 
 from store import log
-from store.database import open_writer
+from store.engines import open_writer
 from store.entry import Entry
 from store.event import Details, encode_details
 

@@ -18,8 +18,8 @@ import pytest
 from processes import SECRET_KEY, Footfall, run
 
 from store import log
-from store.database import open_writer
 from store.endpoint import allowed
+from store.engines import open_writer
 from store.entry import Entry
 from store.event import Details, encode_details
 from store.postbacks import targets

@@ -27,7 +27,8 @@ from exporter.postbacks import Postbacks, Tell
 from exporter.report import Report, Shipped, Voice
 from exporter.shipping import LANES, LEASE_SECONDS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
 from store import ids, ledger, log, registry, runs
-from store.database import Database, exists, open_reader, open_writer
+from store.database import Database
+from store.engines import exists, open_reader, open_writer
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.ledger import Cursor, Passage
 from store.postbacks import delivering

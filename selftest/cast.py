@@ -9,7 +9,8 @@ import uuid
 import msgspec
 
 from store import destinations, registry
-from store.database import Where, migrate_all, open_writer
+from store.database import Where
+from store.engines import migrate_all, open_writer
 from store.secrets import Vault
 
 PARTNERS = {"heron": "1211971", "rook": "1213333", "wren": "1214444"}

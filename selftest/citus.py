@@ -13,7 +13,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from selftest.cluster import Databases
-from store.database import NATURES, Server, migrate_all
+from store.database import NATURES, Server
+from store.engines import migrate_all
 from store.postgres import roles
 
 

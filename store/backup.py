@@ -21,7 +21,8 @@ from pathlib import Path
 import msgspec
 
 from store import balance
-from store.database import Server, Where, open_reader
+from store.database import Server, Where
+from store.engines import open_reader
 from store.errors import Busy, ConfigError, FootfallError, StoreUnavailable
 from store.log import head
 from store.removal import undisturbed

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from store import ledger, log
-from store.database import Where, open_reader
+from store.database import Where
 from store.destinations import Destination
+from store.engines import open_reader
 from store.errors import ConfigError, StoreUnavailable
 
 

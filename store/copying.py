@@ -20,7 +20,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from store import balance, log
-from store.database import NATURES, Database, Row, Server, exists, missing, open_reader
+from store.database import NATURES, Database, Row, Server
+from store.engines import exists, missing, open_reader
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.event import COLUMNS
 from store.log import NO_END

@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 
 from store import destinations, ids, ledger, ledger_pages, log, registry
-from store.database import Database, Where, exists, open_reader
+from store.database import Database, Where
 from store.destinations import Course, Destination
+from store.engines import exists, open_reader
 from store.errors import ConfigError
 from store.event import PARTNER, Event
 from store.ledger import Attempt, Cursor

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from store.database import Connection, Database, Engine, Where, open_reader
+from store.database import Connection, Database, Engine, Where
+from store.engines import open_reader
 from store.entry import HOUR_MS, Committed, Entry, Tally, Visitor
 from store.errors import StoreUnavailable
 from store.event import COLUMNS, Event, decode_events, event_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from store import destinations, log
-from store.database import Where, exists, open_reader
+from store.database import Where
+from store.engines import exists, open_reader
 from store.errors import ConfigError
 from store.event import Event
 from store.parked import listed

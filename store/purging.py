@@ -17,7 +17,8 @@ from typing import TypeVar
 import msgspec
 
 from store import ids, removal
-from store.database import Database, Server, open_reader, open_writer
+from store.database import Database, Server
+from store.engines import open_reader, open_writer
 from store.errors import Busy, StoreUnavailable
 from store.removal import Removed
 from store.rollups import following

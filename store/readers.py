@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from store.database import Database, Server, Where, exists, open_reader
+from store.database import Database, Server, Where
+from store.engines import exists, open_reader
 from store.errors import StoreUnavailable, Unavailable
 
 MOST = 4  # who read at once, each with at most one reader of a kind; others wait for their turn …

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from store import destinations, ledger, log, quarantine
-from store.database import Connection, Database, Where, exists, open_reader
+from store.database import Connection, Database, Where
+from store.engines import exists, open_reader
 from store.entry import HOUR_MS
 from store.errors import StoreUnavailable
 from store.rollups import following

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from store import log
-from store.database import Where, open_reader
+from store.database import Where
+from store.engines import open_reader
 
 FORGOTTEN_MS = 24 * 3_600_000  # after which Segment no longer knows a message id that it has seen
 MESSAGE_BYTES = 500  # what a message holds beside an event's details, about

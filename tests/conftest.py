@@ -28,7 +28,8 @@ from starlette.testclient import TestClient
 from collector.app import Collector
 from selftest.cluster import Databases
 from store import registry
-from store.database import Engine, Server, Where, migrate_all, open_writer
+from store.database import Engine, Server, Where
+from store.engines import migrate_all, open_writer
 from store.secrets import Vault
 from store.settings import Settings
 

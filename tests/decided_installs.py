@@ -10,7 +10,8 @@ from shipping_cast import Silence
 
 from exporter.attributing import Attributing
 from store import log
-from store.database import Where, open_reader, open_writer
+from store.database import Where
+from store.engines import open_reader, open_writer
 from store.event import NewRow
 
 

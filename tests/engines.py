@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import psycopg
 
 from selftest.cluster import Cluster, Databases
-from store.database import NATURES, Engine, Row, Server, Where, migrate_all
+from store.database import NATURES, Engine, Row, Server, Where
+from store.engines import migrate_all
 from store.sqlite.database import FILES
 
 ENGINES: tuple[Engine, ...] = ("sqlite", "postgresql")

@@ -20,7 +20,8 @@ from starlette.testclient import TestClient
 
 from collector.app import Collector
 from collector.portal.frame import Portal
-from store.database import Database, open_writer
+from store.database import Database
+from store.engines import open_writer
 from store.people import passwords, roster, sessions
 from store.people.links import Links
 from store.people.roster import Person, Role

@@ -15,7 +15,7 @@ from shipping_cast import Installation
 from starlette.testclient import TestClient
 
 from collector.app import Collector
-from store.database import open_writer
+from store.engines import open_writer
 from store.people import roster, sessions
 from store.people.roster import Role
 

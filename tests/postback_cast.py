@@ -16,7 +16,8 @@ from attribution.decision import Decision, Match, encode
 from attribution.evidence import Campaign, Touchpoint
 from attribution.rules import Rules
 from exporter.report import Report
-from store.database import Database, open_writer
+from store.database import Database
+from store.engines import open_writer
 from store.event import Details
 from store.postbacks import intents, targets
 from store.postbacks.targets import Target, Wishes

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from store import log
-from store.database import Database, Where, open_reader, open_writer
+from store.database import Database, Where
+from store.engines import open_reader, open_writer
 from store.entry import Entry
 from store.event import Details, NewRow, encode_details
 from store.rollups.counting import SLOT_MS

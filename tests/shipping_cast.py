@@ -26,8 +26,9 @@ from exporter.report import Report, Voice
 from exporter.run import run_once
 from exporter.shipping import Send
 from store import balance, destinations, log, parking, registry
-from store.database import Database, Server, Where, open_reader, open_writer
+from store.database import Database, Server, Where
 from store.destinations import Change, Destination
+from store.engines import open_reader, open_writer
 from store.entry import Entry
 from store.event import Details, Event, encode_details
 from store.registry import App

@@ -18,8 +18,8 @@ from collector.metrics import text
 from collector.standing import of_destinations
 from store import balance, registry
 from store.accounts import Account, Accounts
-from store.database import open_writer
 from store.destinations import Change, set_destination
+from store.engines import open_writer
 
 
 def looked(installation: Installation, accounts: Accounts | None = None, now: int = NOON) -> dict[str, Account]:

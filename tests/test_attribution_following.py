@@ -27,8 +27,8 @@ from store.attribution.balance import Balance, count
 from store.attribution.reading import Install, Listing, Wanted
 from store.attribution.rules import Change
 from store.attribution.sums import MOST_MONEY, Revenue, Sums, add, keep_revenue
-from store.database import open_reader, open_writer
-from store.doctor import attribution as attribution_check
+from store.doctor.checks import attribution as attribution_check
+from store.engines import open_reader, open_writer
 from store.errors import Conflict
 from store.event import PARTNER, Event
 from store.event_rules import Rule

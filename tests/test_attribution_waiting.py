@@ -14,7 +14,7 @@ from shipping_cast import ACCOUNT, NOON, Details, Installation, Silence, an_even
 from exporter import attributing
 from exporter.attributing import Attributing
 from store import log
-from store.database import open_reader, open_writer
+from store.engines import open_reader, open_writer
 from store.event import Event
 from store.rollups.following import Follower, ask_for_rebuild
 

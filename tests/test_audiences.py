@@ -18,7 +18,8 @@ from test_subjects import OWNER, in_log, sent
 from store.audiences import noting, reading
 from store.audiences.noting import SLOT_MS
 from store.audiences.statements import Membership, Statement, Trait, statements
-from store.database import Where, open_reader
+from store.database import Where
+from store.engines import open_reader
 from store.event import NewRow
 from store.rollups import following
 from store.rollups.checking import check

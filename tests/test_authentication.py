@@ -29,7 +29,8 @@ from collector.portal.frame import PageRoute
 from collector.quarantine import Quarantine
 from store import authentication, log, registry
 from store.authentication import NewPair
-from store.database import Database, Engine, open_writer
+from store.database import Database, Engine
+from store.engines import open_writer
 from store.entry import Entry, Held
 from store.errors import ConfigError, Refused, Unavailable
 from store.event import NewRow

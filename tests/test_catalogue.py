@@ -19,7 +19,8 @@ from collector.catalogue import Catalogue
 from collector.directory import Directory
 from collector.doors.partner import Means, Told, arrival
 from store import event_rules, log, registry
-from store.database import Database, open_reader, open_writer
+from store.database import Database
+from store.engines import open_reader, open_writer
 from store.entry import Entry
 from store.errors import Refused
 from store.event import Details, NewRow

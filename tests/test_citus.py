@@ -25,7 +25,8 @@ from exporter.run import run_once
 from selftest.citus import Citus
 from selftest.cluster import Databases
 from store import balance, destinations, log, registry
-from store.database import NATURES, Server, migrate_all, open_reader, open_writer
+from store.database import NATURES, Server
+from store.engines import migrate_all, open_reader, open_writer
 from store.errors import ConfigError, StoreUnavailable
 from store.postgres import citus as ours
 from store.postgres.copying import claim, reach

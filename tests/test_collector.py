@@ -19,7 +19,7 @@ from collector.assets import load_snippet, load_static
 from collector.directory import Directory
 from store import registry
 from store.balance import examine
-from store.database import open_reader, open_writer
+from store.engines import open_reader, open_writer
 
 
 @pytest.fixture

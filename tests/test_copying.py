@@ -24,7 +24,8 @@ from selftest.cluster import Databases
 from store import authentication, balance, copying, event_rules, log, purging, registry
 from store.attribution.rules import Change, set_rules
 from store.copying import Copied, copy
-from store.database import Server, migrate_all, open_reader, open_writer
+from store.database import Server
+from store.engines import migrate_all, open_reader, open_writer
 from store.entry import Entry, Held, Rejection, Visitor
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.event_rules import Rule

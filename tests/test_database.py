@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from store.database import NATURES, Database, migrate_all, open_reader, open_writer
+from store.database import NATURES, Database
+from store.engines import migrate_all, open_reader, open_writer
 from store.errors import Busy, ConfigError, StoreUnavailable
 from store.migrations import steps
 

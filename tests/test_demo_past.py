@@ -18,7 +18,8 @@ from collector.demo.listing import TABS, App
 from collector.demo.pebblewick import AUDIT_LANTERN
 from collector.demo.telling import tell
 from store import registry
-from store.database import Where, open_writer
+from store.database import Where
+from store.engines import open_writer
 
 pure = pytest.mark.only("sqlite", "what is made up knows no store")
 

@@ -14,7 +14,8 @@ from collector.app import Collector
 from collector.demo import launch
 from collector.demo.catalogue import BY_KEY
 from collector.demo.sign_ins import PEOPLE, SignIn, password_of
-from store.database import Database, open_writer
+from store.database import Database
+from store.engines import open_writer
 from store.people import passwords, roster
 from store.people.roster import Person
 from store.settings import Settings

@@ -21,7 +21,7 @@ from collector.directory import Directory
 from collector.doors.listing import Facts, Judge
 from store import registry
 from store.campaign import campaign
-from store.database import open_writer
+from store.engines import open_writer
 from store.event import Details, Event
 from store.registry import App
 from store.secrets import Vault

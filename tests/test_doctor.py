@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from shipping_cast import KEYS, NOON, OWNER, SECRET_KEY, STRANGER, Installation, an_event
 
-from store import doctor
-from store.doctor import Check, Diagnosis, Volume, clock, exporter, rollups, room
+from store.doctor import diagnosing
+from store.doctor.checks import Check, Level, Volume, clock, exporter, modes, rollups, room
+from store.doctor.diagnosing import Diagnosis
 from store.errors import ConfigError, StoreUnavailable
 from store.runs import Run
 from store.settings import secret_origin
@@ -36,7 +37,7 @@ SOUND = [
 
 def diagnosed(installation: Installation, now: int = NOON + HOUR, **options: Any) -> Diagnosis:
     installation.data_dir.chmod(0o750)
-    return asyncio.run(doctor.diagnose(installation.settings, "FOOTFALL_SECRET_KEY", now, **options))
+    return asyncio.run(diagnosing.diagnose(installation.settings, "FOOTFALL_SECRET_KEY", now, **options))
 
 
 def wrong(found: Diagnosis) -> list[tuple[str, str]]:
@@ -150,7 +151,7 @@ def test_files_that_others_can_read_are_told(installation: Installation) -> None
     key.write_text(SECRET_KEY)
     key.chmod(0o640)
     installation.data_dir.chmod(0o755)
-    checks = list(doctor.modes(installation.data_dir))
+    checks = list(modes(installation.data_dir))
     assert [check.level for check in checks] == ["warn", "FAIL"]
     assert checks[1].text == f"{key}: mode 0640, and others may read it: chmod 600"
 
@@ -194,7 +195,7 @@ def test_where_the_secret_key_comes_from(tmp_path: Path) -> None:
         (Volume(1, 500, 10**10), "ok", "disk: 10000 MB free, over 10 years at 1 events a day"),
     ],
 )
-def test_how_long_the_disk_lasts(volume: Volume, level: doctor.Level, text: str) -> None:
+def test_how_long_the_disk_lasts(volume: Volume, level: Level, text: str) -> None:
     assert room(volume) == Check(level, "disk", text)
 
 
@@ -220,6 +221,6 @@ def test_a_clock_that_went_back_is_a_failure() -> None:
         (Run("r", NOON - 72 * HOUR, None, 0), "warn", "exporter: a run began 3 days ago and has not ended"),
     ],
 )
-def test_an_exporter_that_does_not_run_is_told(last: Run | None, level: doctor.Level, text: str) -> None:
+def test_an_exporter_that_does_not_run_is_told(last: Run | None, level: Level, text: str) -> None:
     assert exporter(last, True, NOON) == Check(level, "exporter", text)
     assert exporter(last, False, NOON).level == "ok"

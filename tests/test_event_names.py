@@ -16,7 +16,8 @@ from rollup_cast import APPS, NOW, count, happened, store
 from test_rollups import checked, emptied
 
 from store import event_rules, purging
-from store.database import Where, open_reader, open_writer
+from store.database import Where
+from store.engines import open_reader, open_writer
 from store.event import NewRow
 from store.rollups import event_names, following
 from store.rollups.event_names import kind

@@ -13,7 +13,8 @@ from conftest import Cast
 from rollup_cast import NOW
 
 from store import event_rules
-from store.database import Database, open_writer
+from store.database import Database
+from store.engines import open_writer
 from store.errors import ConfigError
 from store.event_rules import AGAIN_AFTER, MOST_EVENT_NAMES, RESERVED, USUAL, Money, Rule, money_of
 from store.rollups import event_names

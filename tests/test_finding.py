@@ -6,7 +6,7 @@ from shipping_cast import NOON, OWNER, STRANGER, Installation
 
 from exporter import finding
 from store import destinations, ledger, log, registry
-from store.database import open_reader, open_writer
+from store.engines import open_reader, open_writer
 
 
 def found(installation: Installation) -> set[str]:

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store import ledger, tallies
-from store.database import Database, Where, open_reader, open_writer
+from store.database import Database, Where
+from store.engines import open_reader, open_writer
 from store.errors import Busy, Conflict, StoreUnavailable
 from store.ledger import Answer, Batch, Cursor, Health, LeaseLost, Passage
 from store.parked import Parked

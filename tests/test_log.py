@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store import log
-from store.database import Database, open_writer
+from store.database import Database
+from store.engines import open_writer
 from store.entry import Committed, Entry, Rejection, Tally, Visitor
 from store.event import Details
 from store.sqlite import append

@@ -30,7 +30,7 @@ from exporter.attributing import Attributing
 from store import log, registry
 from store.attribution import reading
 from store.attribution.rules import MARKETPLACE, Change, set_rules
-from store.database import open_reader, open_writer
+from store.engines import open_reader, open_writer
 from store.rollups.following import catch_up
 from store.secrets import Vault
 

@@ -10,7 +10,7 @@ from numbers_visit import CHARTS, DAY_MS, HOUR_MS, PARTNER, reading
 from portal_cast import House, message
 from rollup_cast import NOW, happened
 
-from store.database import open_writer
+from store.engines import open_writer
 from store.event import NewRow
 
 PAGE = f"{CHARTS}/attribution"

@@ -14,8 +14,8 @@ from shipping_cast import KEYS, OWNER, SECRET_KEY, STRANGER, VIEW, Installation,
 from collector.portal import ad_links
 from collector.portal.details import paused, proved
 from store import destinations, proof, registry
-from store.database import open_writer
 from store.destinations import Destination
+from store.engines import open_writer
 from store.ledger import Cursor, Health
 from store.people.roster import Role
 from store.registry import App

@@ -12,7 +12,7 @@ from portal_visit import Visit, visiting, words
 from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, VISITOR, Installation, an_event
 
 from store import log
-from store.database import open_writer
+from store.engines import open_writer
 from store.entry import Entry, Rejection
 from store.event import Details
 

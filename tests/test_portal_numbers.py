@@ -26,7 +26,7 @@ from collector.portal.numbers.table import Table
 from collector.portal.numbers.titles import TITLES
 from collector.portal.numbers.wording import bin_label, earlier_words, time_words
 from collector.portal.view import MOST_DAYS, MOST_FILTERS, PERIODS, View, asked
-from store.database import open_reader, open_writer
+from store.engines import open_reader, open_writer
 from store.event import NewRow
 from store.readers import Readers
 from store.rollups.facets import FILTERS, MOST_CHARACTERS, MOST_LINKS, MOST_VALUES

@@ -23,7 +23,8 @@ from starlette.testclient import TestClient
 from collector.app import Collector
 from collector.portal.pages import PAGES
 from store import registry
-from store.database import Database, Server, migrate_all, open_reader, open_writer
+from store.database import Database, Server
+from store.engines import migrate_all, open_reader, open_writer
 from store.errors import FootfallError
 from store.people import roster
 from store.people.links import Links

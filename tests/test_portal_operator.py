@@ -15,9 +15,9 @@ from portal_cast import Browser, House, email, message
 from collector.portal.audit import A_PAGE
 from collector.portal.operator import in_force
 from store import registry
-from store.database import open_writer
 from store.destinations import Change, set_destination
 from store.endpoint import allowed
+from store.engines import open_writer
 from store.settings import Settings
 
 pytestmark = pytest.mark.only("sqlite", "pages, which are opened on PostgreSQL in one test for all")

@@ -9,8 +9,8 @@ from shipping_cast import SECRET_KEY
 
 from collector.notices import Notices
 from store import destinations
-from store.database import open_reader, open_writer
 from store.destinations import Change
+from store.engines import open_reader, open_writer
 from store.postbacks import intents, targets
 from store.postbacks.targets import Wishes
 from store.readers import Readers

@@ -18,8 +18,9 @@ from starlette.testclient import TestClient
 from collector.app import Collector
 from exporter.run import run_once
 from store import destinations, log, registry
-from store.database import Server, migrate_all, open_writer
+from store.database import Server
 from store.destinations import Change
+from store.engines import migrate_all, open_writer
 from store.entry import Entry
 from store.event import encode_details
 from store.people import roster, sessions

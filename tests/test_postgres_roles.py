@@ -17,7 +17,8 @@ from psycopg import sql
 from pytest_socket import enable_socket
 
 from selftest.cluster import Cluster, Databases
-from store.database import NATURES, Database, Server, migrate_all, open_reader, open_writer
+from store.database import NATURES, Database, Server
+from store.engines import migrate_all, open_reader, open_writer
 from store.errors import ConfigError, StoreUnavailable
 from store.postgres import roles
 from store.postgres.connection import connect

@@ -17,7 +17,8 @@ from test_writer import ALL, until
 from collector import writer as module
 from collector.writer import Writer
 from store import log, registry
-from store.database import Database, Server, Where, open_reader, open_writer
+from store.database import Database, Server, Where
+from store.engines import open_reader, open_writer
 from store.errors import StoreUnavailable, Unavailable
 
 pytestmark = pytest.mark.only("postgresql", "there is a server between")

@@ -8,8 +8,9 @@ import pytest
 from conftest import Cast
 
 from store import destinations, proof
-from store.database import Database, open_writer
+from store.database import Database
 from store.destinations import Change, Destination
+from store.engines import open_writer
 from store.errors import ConfigError
 
 KEY = "WRITEKEYOFTHEOWNERSCHARTS0000001"

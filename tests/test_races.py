@@ -19,7 +19,8 @@ from shipping_cast import OWNER, Details, Installation, an_event
 from test_log import NOW, entry, row
 
 from store import ledger, log, parked, tallies
-from store.database import Database, Server, Where, open_writer
+from store.database import Database, Server, Where
+from store.engines import open_writer
 from store.entry import Entry, Rejection, Visitor
 from store.ledger import Cursor, Passage
 from store.parked import Parked

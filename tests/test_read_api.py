@@ -28,7 +28,8 @@ from collector.portal.numbers.page import Numbers
 from collector.portal.pages import NUMBERS
 from collector.portal.view import MOST_DAYS, View
 from store import registry
-from store.database import Database, open_writer
+from store.database import Database
+from store.engines import open_writer
 from store.errors import Refused
 from store.event import Details
 from store.registry import Token

@@ -23,7 +23,8 @@ from waiting import until_async
 
 from selftest.cluster import Databases
 from store import registry
-from store.database import Database, Server, Where, migrate_all, open_writer
+from store.database import Database, Server, Where
+from store.engines import migrate_all, open_writer
 from store.errors import StoreUnavailable, Unavailable
 from store.readers import Readers
 

@@ -15,7 +15,7 @@ from shipping_cast import NOON, OWNER, SECRET_KEY, Installation
 
 import footfall
 from store import receipts
-from store.database import open_writer
+from store.engines import open_writer
 from store.errors import ConfigError
 from store.receipt import BEGINNING, Document, Receipt, Signer, _next, chained, check, make_receipts
 from store.receipts import Made, Receipted

@@ -17,8 +17,9 @@ from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, Installation, an_ev
 from waiting import until_async
 
 from store import balance, destinations, ledger, purging, removal, runs
-from store.database import Database, open_reader, open_writer
+from store.database import Database
 from store.destinations import Change
+from store.engines import open_reader, open_writer
 from store.errors import Busy
 from store.ledger import Answer, Batch, Cursor
 from store.purging import Asked

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 import footfall
 from store import destinations
-from store.database import Database, open_writer
+from store.database import Database
 from store.destinations import Change
+from store.engines import open_writer
 from store.errors import ConfigError
 from store.ring import Ring, ring_of
 from store.rotation import Rotated, check, rotate
@@ -214,7 +215,7 @@ def test_a_lost_key_of_a_replaced_destination_keeps_nobody_from_rotating(stored:
 
 KILLED_AT_THE_SECOND_KEY = """
 import asyncio, os, signal, sys
-from store.database import open_writer
+from store.engines import open_writer
 from store.rotation import rotate
 from store.secrets import Vault
 from store.settings import load

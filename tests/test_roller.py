@@ -12,7 +12,7 @@ from waiting import until_async
 from collector import roller as module
 from collector.roller import Roller
 from collector.writer import Writer
-from store.database import open_reader, open_writer
+from store.engines import open_reader, open_writer
 from store.errors import StoreUnavailable
 from store.rollups import counting
 

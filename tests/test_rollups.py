@@ -18,7 +18,8 @@ from pyroaring import BitMap
 from rollup_cast import APPS, NOW, Counts, count, counted_plainly, happened, store
 
 from store import purging
-from store.database import Where, open_reader
+from store.database import Where
+from store.engines import open_reader
 from store.errors import ConfigError
 from store.event import Details, NewRow
 from store.rollups import counting, facets, following, reading

@@ -15,10 +15,11 @@ from test_server_retention import Stage
 
 import footfall
 from selftest.cluster import Cluster
-from store import doctor
 from store.backup import back_up
 from store.database import Server
-from store.doctor import Check, Diagnosis
+from store.doctor import diagnosing
+from store.doctor.checks import Check
+from store.doctor.diagnosing import Diagnosis
 from store.errors import ConfigError, StoreUnavailable
 from store.migrations import steps
 from store.postgres import partitions
@@ -71,7 +72,7 @@ def stage(url: str, monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 def diagnosed(stage: Stage, url: str = "", now: int = NOON + HOUR) -> Diagnosis:
     settings = msgspec.structs.replace(stage.settings, database_url=url or stage.url)
-    return asyncio.run(doctor.diagnose(settings, "FOOTFALL_SECRET_KEY", now))
+    return asyncio.run(diagnosing.diagnose(settings, "FOOTFALL_SECRET_KEY", now))
 
 
 def wrong(found: Diagnosis) -> list[tuple[str, str]]:

@@ -26,8 +26,9 @@ from selftest.cluster import Databases
 from selftest.processes import wait_until
 from store import balance, destinations, log, purging, registry
 from store.accounts import Accounts
-from store.database import Database, Server, migrate_all, open_writer
+from store.database import Database, Server
 from store.destinations import Change
+from store.engines import migrate_all, open_writer
 from store.entry import Entry, Visitor
 from store.errors import Busy, Conflict
 from store.event import encode_details

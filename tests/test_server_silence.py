@@ -10,7 +10,8 @@ import pytest
 
 from collector.directory import Directory
 from selftest.cluster import Databases
-from store.database import Server, migrate_all, open_reader, open_writer
+from store.database import Server
+from store.engines import migrate_all, open_reader, open_writer
 from store.errors import StoreUnavailable, Unavailable
 from store.settings import load
 

@@ -26,8 +26,8 @@ from hypothesis.stateful import (
 from shipping_cast import KEYS, OWNER, STRANGER, Installation, an_event
 
 from exporter import crash
-from store.database import exists
 from store.destinations import Action
+from store.engines import exists
 from store.event import Details
 from wire.verdict import Reply
 

@@ -14,8 +14,9 @@ from shipping_cast import NOON, OWNER, SECRET_KEY, STRANGER, Details, Installati
 
 from store import destinations, log, parking, replaying
 from store.beginnings import beginning, moment, seq_at
-from store.database import Database, open_writer
+from store.database import Database
 from store.destinations import Change, Destination
+from store.engines import open_writer
 from store.errors import ConfigError
 from store.fate import Fate, fate
 from store.secrets import Vault

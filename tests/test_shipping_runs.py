@@ -11,7 +11,7 @@ from engines import every_byte, look
 from shipping_cast import KEYS, OWNER, STRANGER, VISITOR, Installation, an_event
 
 from exporter.run import run_once
-from store.database import exists
+from store.engines import exists
 from store.errors import ConfigError, StoreUnavailable
 from store.event import Details
 from wire.verdict import Reply

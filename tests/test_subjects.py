@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from rollup_cast import APPS, NOW, count, happened
 
-from store.database import Where, open_reader, open_writer
+from store.database import Where
+from store.engines import open_reader, open_writer
 from store.event import NewRow
 from store.rollups import following
 from store.rollups.checking import check

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from store import registry
-from store.database import Database, Where, open_writer
+from store.database import Database, Where
+from store.engines import open_writer
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:

@@ -11,7 +11,8 @@ from test_log import entry, rejection, row
 
 from collector import writer as module
 from collector.writer import Stored, Writer
-from store.database import Database, open_writer
+from store.database import Database
+from store.engines import open_writer
 from store.entry import HOUR_MS, Visitor
 from store.errors import Unavailable
 

@@ -28,7 +28,8 @@ from collector.demo.sign_ins import SignIn
 from collector.demo.telling import tell
 from collector.server import serve
 from store import destinations, registry
-from store.database import Database, migrate_all, open_writer
+from store.database import Database
+from store.engines import migrate_all, open_writer
 from store.errors import ConfigError, StoreUnavailable
 from store.log import head_or_zero
 from store.secrets import Vault, derived

@@ -18,7 +18,7 @@ from collector.portal.frame import OPERATORS, OWNERS, Page, Portal, who
 from collector.portal.reading import given
 from store import audit
 from store.audit import Line, Wanted
-from store.database import open_reader
+from store.engines import open_reader
 from store.people import roster
 
 A_PAGE = 50

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from collector.portal.frame import OPERATORS, Page, Portal, read_form, see, sentence, who
 from store import destinations, log, registry
 from store.database import Server
+from store.doctor.glance import glance
 from store.endpoint import Allowed
 from store.errors import ConfigError
-from store.glance import glance
 from store.registry import App
 from store.settings import PREFIX, Settings, secret_origin
 

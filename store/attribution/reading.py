@@ -11,7 +11,8 @@ from typing import NamedTuple
 import msgspec
 
 from store import ids, log, registry
-from store.database import Database, Row, Where, open_reader
+from store.database import Database, Row, Where
+from store.engines import open_reader
 from store.errors import ConfigError
 from store.log import NO_END
 

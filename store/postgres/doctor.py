@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from store.database import NATURES, Database, Server
-from store.doctor import DAY_MS, Check, some, span
+from store.doctor.checks import DAY_MS, Check, some, span
 from store.entry import HOUR_MS
 from store.postgres import partitions
 from store.postgres.connection import Connection

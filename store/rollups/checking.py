@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from store.database import Connection, Database, Where, open_reader, open_writer
+from store.database import Connection, Database, Where
+from store.engines import open_reader, open_writer
 from store.entry import HOUR_MS
 from store.log import NO_END
 from store.rollups import counting, event_names

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from store import log, removal
-from store.database import Where, open_reader, open_writer
+from store.database import Where
+from store.engines import open_reader, open_writer
 from store.errors import Busy, ConfigError
 from store.rollups.following import Follower, ask_for_rebuild, standing
 

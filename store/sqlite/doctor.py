@@ -7,8 +7,9 @@ import sqlite3
 from pathlib import Path
 
 from store import log
-from store.database import Database, open_reader
-from store.doctor import DAY_MS, Check, Volume, modes
+from store.database import Database
+from store.doctor.checks import DAY_MS, Check, Volume, modes
+from store.engines import open_reader
 from store.errors import StoreUnavailable
 from store.sqlite.database import FILES, WAL
 

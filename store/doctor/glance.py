@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from store import destinations, doctor, ledger, log, runs
+from store import destinations, ledger, log, runs
 from store.database import Database
 from store.destinations import Destination
-from store.doctor import Check
+from store.doctor import checks
+from store.doctor.checks import Check
+from store.doctor.diagnosing import uncounted_since
 from store.readers import Readers
 from store.runs import Run
 from store.settings import Settings
@@ -29,20 +31,20 @@ async def glance(settings: Settings, readers: Readers, secret_from: str | None, 
         last: Run | None = await runs.latest(ledger_db) if ledger_db else None
         return [
             Check("ok", "settings", f"settings: readable, data in {where}"),
-            *(doctor.modes(where) if isinstance(where, Path) else ()),
-            doctor.secret(settings, secret_from, live),
+            *(checks.modes(where) if isinstance(where, Path) else ()),
+            checks.secret(settings, secret_from, live),
             *((_room(where),) if isinstance(where, Path) else ()),
-            doctor.clock(newest, now),
-            doctor.rollups(await doctor.uncounted_since(log_db), now),
-            doctor.exporter(last, bool(live), now),
+            checks.clock(newest, now),
+            checks.rollups(await uncounted_since(log_db), now),
+            checks.exporter(last, bool(live), now),
             await _oldest(ledger_db, log_db, live, now),
-            doctor.verified(live),
+            checks.verified(live),
         ]
 
 
 def _room(data_dir: Path) -> Check:
     free = shutil.disk_usage(data_dir).free
-    return Check("FAIL" if free < doctor.FREE_BYTES else "ok", "disk", f"disk: {free // 1_000_000} MB free")
+    return Check("FAIL" if free < checks.FREE_BYTES else "ok", "disk", f"disk: {free // 1_000_000} MB free")
 
 
 async def _oldest(ledger_db: Database | None, log_db: Database, live: list[Destination], now: int) -> Check:
@@ -54,4 +56,4 @@ async def _oldest(ledger_db: Database | None, log_db: Database, live: list[Desti
         since = await log.received_after(log_db, d.app_key, cursor.seq if cursor else d.start_seq)
         if since is not None:
             waiting.append((since, d.app_key))
-    return doctor.waited(waiting, now, MAX_AGE_HOURS)
+    return checks.waited(waiting, now, MAX_AGE_HOURS)

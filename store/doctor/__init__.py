@@ -1,0 +1,1 @@
+"""The state of an installation: one line per question."""
