@@ -92,9 +92,8 @@ class SegmentDoor:
             await respond(send, 204, PREFLIGHT)
             return
         if scope["method"] != "POST":
-            refused = Refused("no_such_call", "POST it") if call else _no_such_call(scope["path"])
-            allowed = [(b"allow", b"POST, OPTIONS")] if call else []
-            await respond(send, 405 if call else 404, [*ANY_PAGE, *allowed], refusal(refused))
+            refused = Refused("no_such_call", "POST it")
+            await respond(send, 405, [*ANY_PAGE, (b"allow", b"POST, OPTIONS")], refusal(refused))
             return
         if call == OWN_NUMBERS:
             await respond(send, 200, ANY_PAGE, SUCCESS)
@@ -148,7 +147,8 @@ class SegmentDoor:
         """Store what a request carries. Raises Refused when it is refused as a whole."""
         call = PATHS.get(path, "")
         if not call:
-            raise _no_such_call(path)
+            hint = ": the client's host goes without /v1" if path.startswith("/v1/v1/") else ""
+            raise Refused("no_such_call", f"Segment's API has no call of this name{hint}")
         asked, headers = time.monotonic(), dict(named)
         packed = await read_body(headers, receive, MAX_BODY)
         body = unzipped(packed, MAX_BODY) if encoded(named) else packed
@@ -186,11 +186,6 @@ class SegmentDoor:
         status = STATUS.get(refused.reason, 400)
         headers = [*ANY_PAGE, (b"retry-after", b"3600")] if status == 429 else ANY_PAGE
         await respond(send, status, headers, refusal(refused))
-
-
-def _no_such_call(path: str) -> Refused:
-    hint = ": the client's host goes without /v1" if path.startswith("/v1/v1/") else ""
-    return Refused("no_such_call", f"Segment's API has no call of this name{hint}")
 
 
 def _key(headers: dict[bytes, bytes], content: Content) -> str:
