@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any
 
@@ -17,6 +18,7 @@ class Footfall(click.Group):
     """The program: failures are one line on standard error, with the exit code that says what to do about them."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        gc.set_threshold(50_000, 20, 50)  # what is loaded stays, and requests and events make no cycles
         try:
             return super().invoke(ctx)
         except FootfallError as error:

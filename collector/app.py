@@ -126,7 +126,6 @@ class Collector:
             self._direct = dict.fromkeys(PATHS, segment) | {self._settings.ingest_path: browser}
             app.router.routes[:] = self._routes(parts, segment, kochava)
             gc.freeze()  # what lives as long as the process need not be looked at again
-            gc.set_threshold(50_000, 20, 50)  # requests make many short-lived containers and no cycles
             sys.setswitchinterval(0.000_2)  # a commit's thread goes on soon while requests are judged
             yield
 
@@ -152,7 +151,7 @@ class Collector:
         stack.push_async_callback(portal.readers.close)
         await _started(Notices(portal.readers, registry_reader, registry_writer), stack)
         ended = threading.Event()
-        compiling = asyncio.create_task(asyncio.to_thread(compile_templates, ended.is_set))  # beside what is asked
+        compiling = asyncio.create_task(asyncio.to_thread(compile_templates, ended))
         stack.push_async_callback(asyncio.wait, [compiling])
         stack.callback(ended.set)
         return Parts(directory, writer, log_reader, Intake(writer), Vault(settings.secret_key), catalogue, portal)
@@ -182,7 +181,7 @@ class Collector:
             Route("/webhooks/segment/{guid}", webhook, methods=["POST"]),
             Route(TRACK_PATH, kochava, methods=["POST"]),
             Route(LINK_PATH, kochava, methods=["POST"]),
-            Route("/v1/{call:path}", segment),  # what no other route of /v1 takes
+            Route("/v1/{call:path}", segment, methods=["POST", "OPTIONS"]),  # what no other route of /v1 takes
             read("/apps", Apps(callers)),
             read("/apps/{app_key}/events", Events(callers, portal.readers)),
             read("/apps/{app_key}/event-names", EventNames(callers, portal)),

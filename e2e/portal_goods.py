@@ -42,9 +42,9 @@ from store.rollups.following import Follower
 from store.secrets import Vault
 from store.settings import Settings
 from wire import macros
+from wire.hook import Hook
 from wire.segment import ANSWER_SECONDS
 from wire.verdict import Reply
-from wire.webhook import Hook
 
 PASSWORD = "several words with nothing in common"  # noqa: S105 - of tests only
 CHARTS, BOARDS, NOTES = "com.acme.charts", "com.acme.boards", "com.nordlicht.notes"

@@ -26,9 +26,9 @@ from store.postbacks import targets
 from store.postbacks.targets import Wishes
 from store.secrets import Vault
 from wire import webhook
+from wire.hook import Hook
 from wire.macros import DEFAULT, MACROS
 from wire.signature import sign
-from wire.webhook import Hook
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of tests only
 VALUES = dict.fromkeys(MACROS) | {"message.id": "m-1", "campaign.name": 'a"&b\r\nX: y'}

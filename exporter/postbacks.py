@@ -32,9 +32,9 @@ from store.secrets import Vault
 from store.settings import Settings
 from wire import macros, postback, segment, webhook
 from wire.elsewhere import elsewhere
+from wire.hook import Hook
 from wire.postback import Result
 from wire.verdict import Reply, judge
-from wire.webhook import Hook
 
 LANES = 8
 SUSPECT_LANES = 4

@@ -22,9 +22,9 @@ from store.event import Details
 from store.postbacks import intents, targets
 from store.postbacks.targets import Target, Wishes
 from store.secrets import Vault
+from wire.hook import Hook
 from wire.macros import DEFAULT
 from wire.verdict import Reply
-from wire.webhook import Hook
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of tests only
 SPRING = Campaign(source="newsletter", name="spring", medium="email", click_id="c-1")

@@ -16,9 +16,9 @@ from store.postbacks.targets import Wishes
 from store.readers import Readers
 from store.secrets import Vault
 from wire import webhook
+from wire.hook import Hook
 from wire.macros import DEFAULT
 from wire.verdict import Reply
-from wire.webhook import Hook
 
 APP = "com.owner.charts"
 BASE = f"/apps/{APP}/deliveries/postbacks"

@@ -72,6 +72,14 @@ class Guarded(Bounded):
         self.poolmanager.pool_classes_by_scheme = _pools(permitted, resolve, connected or (lambda _: None))
 
 
+def never_connected(error: Exception) -> bool:
+    """Whether no byte of the batch can have left: no such name, nobody there, or no TLS with whoever is."""
+    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.InvalidURL)):
+        return True
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError)
+
+
 class Deadline:
     """Cuts the connections of a `with` when its time is up, whatever they are doing: a peer that sends its answer, or
     its greeting, byte by byte keeps every shorter limit.

@@ -20,12 +20,11 @@ from urllib.parse import quote
 
 import msgspec
 import requests
-import urllib3
 from segment.analytics import request as library
 from segment.analytics.version import VERSION
 
 from store.errors import ConfigError
-from wire.adapters import ANSWER_SECONDS, Bounded, Forbidden
+from wire.adapters import ANSWER_SECONDS, Bounded, Forbidden, never_connected
 from wire.mapping import LIBRARY
 from wire.verdict import Reply, retry_after
 
@@ -99,11 +98,3 @@ def _forms(write_key: str) -> re.Pattern[str]:
     forms |= {json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in forms for ascii_only in (True, False)}
     forms |= {form.replace("/", "\\/") for form in forms} | {quote(form, safe="") for form in forms}
     return re.compile("|".join(re.escape(form) + "=*" for form in sorted(forms, key=len, reverse=True)), re.IGNORECASE)
-
-
-def never_connected(error: Exception) -> bool:
-    """Whether no byte of the batch can have left: no such name, nobody there, or no TLS with whoever is."""
-    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.InvalidURL)):
-        return True
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, urllib3.exceptions.NewConnectionError)

@@ -7,7 +7,6 @@ followed. An answer counts by its status alone, and an excerpt of it is kept, wi
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from typing import Literal
 
@@ -16,27 +15,13 @@ import requests
 
 from store.endpoint import Allowed
 from wire import macros, signature
-from wire.adapters import Deadline, Forbidden, Guarded
-from wire.segment import never_connected
+from wire.adapters import Deadline, Forbidden, Guarded, never_connected
+from wire.hook import Hook
 from wire.verdict import EXCERPT, Reply, retry_after
 
 SECONDS = 10.0  # for all of it: the name, the connection, the answer to its end
 LATE = "ReadTimeout"
 AGENT = "Footfall-Webhooks/1"
-
-
-class Hook(msgspec.Struct, frozen=True):
-    """Where one request goes and what it carries. `secrets` sign, the newest first."""
-
-    url: str
-    form: macros.Form
-    template: str
-    secrets: Sequence[str]
-
-    def request(self, values: macros.Values) -> tuple[str, bytes]:
-        """The address and the body for these values. Raises ValueError when the body is too large."""
-        base, mark, query = self.url.partition("?")
-        return base + mark + macros.encoded(query, values), macros.body(self.template, self.form, values)
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from store.destinations import MAIN, Change, Destination
 from store.endpoint import checked
 from store.errors import ConfigError, Unavailable
 from store.registry import App
-from wire import trial
+from store.settings import Settings
 
 MOST_KEY = 200
 AGAIN_MS = 10_000  # between two test events of one destination
@@ -151,9 +151,14 @@ async def _send(portal: Portal, d: Destination) -> str:
         raise ConfigError("a test event left only a moment ago: look for that one first")
     code, key = proof.new_code(), portal.vault.decrypt(d.segment_write_key)
     await proof.ask(portal.writer, portal.vault, now, d, code)
-    loop = asyncio.get_running_loop()
-    await loop.run_in_executor(_threads, trial.send_code, portal.settings, d, key, code)
-    return await loop.run_in_executor(_threads, trial.probe, portal.settings, d, key)
+    return await asyncio.get_running_loop().run_in_executor(_threads, _try_out, portal.settings, d, key, code)
+
+
+def _try_out(settings: Settings, d: Destination, key: str, code: str) -> str:
+    from wire import trial  # with Segment's package, which is long to load and seldom asked for here
+
+    trial.send_code(settings, d, key, code)
+    return trial.probe(settings, d, key)
 
 
 async def answer(portal: Portal, request: Request) -> Response:

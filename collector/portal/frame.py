@@ -7,6 +7,7 @@ for the partner of the one who asks, never for one that the request names.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collector.provider import Provider
     from collector.quarantine import Quarantine
 
+CALM_SECONDS = 5.0  # after a start
 MOST_FORM_BYTES = 32 * 1024
 MOST_FIELDS = 100
 HEADERS = {
@@ -154,11 +156,14 @@ def _templates() -> jinja2.Environment:
     return found
 
 
-def compile_templates(ended: Callable[[], bool]) -> None:
-    """All of them, or until the collector has ended, so that no page's first visitor waits for it."""
+def compile_templates(ended: threading.Event) -> None:
+    """All of them, or until the collector has ended, so that no page's first visitor waits for it. Who sent while there
+    was no collector comes first.
+    """
+    ended.wait(CALM_SECONDS)
     templates = _templates()
     for name in templates.list_templates(extensions=["html"]):
-        if name.startswith("portal/") and not ended():
+        if name.startswith("portal/") and not ended.is_set():
             templates.get_template(name)
 
 

@@ -22,16 +22,16 @@ from collector.portal.frame import EDITORS, VIEWERS, NotFound, Page, Portal, rea
 from collector.portal.postbacks import DELAYS, DELIVERIES, STATES, entered, standing, waiting, wished
 from collector.portal.reading import given, stores
 from collector.portal.words import OUTCOMES, sentence
-from store.endpoint import checked_hook
+from store.endpoint import Allowed, checked_hook
 from store.errors import ConfigError
 from store.postbacks import delivering, intents, reading, targets
 from store.postbacks.delivering import Health
 from store.postbacks.reading import LAST, NO_END
 from store.postbacks.targets import MOST_RETRIES, Target, Wishes
 from store.registry import App
-from wire import macros, signature, webhook
+from wire import macros, signature
+from wire.hook import Hook
 from wire.macros import Form
-from wire.webhook import Hook
 
 PAGE = 50
 MOST_AT_ONCE = 5_000
@@ -260,15 +260,17 @@ async def test(portal: Portal, request: Request) -> Response:
         return await _page(portal, request, app, target, {"error": f"{sentence(str(error))}."}, 422)
     allowed = portal.settings.allowed_destinations
     values = sample(app, target)
-    reply = await asyncio.get_running_loop().run_in_executor(_threads, webhook.send, hook, values, allowed)
-    answer = {
-        "status": reply.status,
-        "said": webhook.judge(reply).detail,
-        "took": round((time.monotonic() - began) * 1_000),
-        "good": webhook.judge(reply).kind == "accepted",
-        "message_id": values["message.id"],
-    }
+    answer = await asyncio.get_running_loop().run_in_executor(_threads, _try_out, hook, values, allowed)
+    answer |= {"took": round((time.monotonic() - began) * 1_000), "message_id": values["message.id"]}
     return await _page(portal, request, app, target, {"answer": answer})
+
+
+def _try_out(hook: Hook, values: macros.Values, allowed: Allowed) -> dict[str, Any]:
+    from wire import webhook  # with an HTTP client, which is long to load and seldom asked for here
+
+    reply = webhook.send(hook, values, allowed)
+    judged = webhook.judge(reply)
+    return {"status": reply.status, "said": judged.detail, "good": judged.kind == "accepted"}
 
 
 async def renew(portal: Portal, request: Request) -> Response:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from zxcvbn import zxcvbn
 
 from store.errors import ConfigError
 
@@ -12,7 +13,6 @@ SHORTEST, LONGEST = 12, 256
 GUESSES_LOG10 = 10  # zxcvbn's estimate: out of reach of somebody who has the hash and a week
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_NOBODYS = _hasher.hash("nobody has this password")
 
 
 def check_new(password: str, about: list[str]) -> None:
@@ -22,6 +22,8 @@ def check_new(password: str, about: list[str]) -> None:
         raise ConfigError(f"a password has at least {SHORTEST} characters")
     if len(password) > LONGEST:
         raise ConfigError(f"a password has at most {LONGEST} characters")
+    from zxcvbn import zxcvbn  # its lists of words are long to load
+
     judged = zxcvbn(password[:72], user_inputs=[*about, "footfall", "marketplace"])
     if judged["guesses_log10"] < GUESSES_LOG10:
         why = judged["feedback"]["warning"] or "it is easy to guess"
@@ -34,7 +36,13 @@ def hashed(password: str) -> str:
 
 def is_right(password_hash: str, password: str) -> bool:
     """Takes the same time when there is no hash to compare with, so that nobody learns who exists."""
+    nobodys = _nobodys()
     try:
-        return _hasher.verify(password_hash or _NOBODYS, password) and bool(password_hash)
+        return _hasher.verify(password_hash or nobodys, password) and bool(password_hash)
     except (VerificationError, InvalidHashError):
         return False
+
+
+@cache
+def _nobodys() -> str:
+    return _hasher.hash("nobody has this password")
