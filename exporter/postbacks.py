@@ -24,8 +24,9 @@ from store.destinations import Destination
 from store.errors import ConfigError, Unavailable
 from store.event import Event
 from store.ledger import LeaseLost
-from store.postbacks import delivering, intents, targets
-from store.postbacks.delivering import Closed, Decided, Health, Opened, Postback
+from store.postbacks import decided, delivering, intents, targets
+from store.postbacks.decided import Decided
+from store.postbacks.delivering import Closed, Health, Opened, Postback
 from store.postbacks.targets import Target
 from store.registry import App
 from store.secrets import Vault
@@ -131,7 +132,7 @@ class Postbacks:
         if not every:
             return []
         fares, waiting = await delivering.health(self._ledger), await delivering.pending(self._ledger)
-        newest = await delivering.ordinals(self._ledger)
+        newest = await decided.ordinals(self._ledger)
         wanted = [
             target
             for target in every
@@ -175,7 +176,7 @@ class Postbacks:
         """Follow the app's decisions: note for each conversion whether the target is told, and when."""
         seen, target = fares.seen, work.target
         while not self._over():
-            piece = await delivering.decided(self._ledger, target.app_key, seen, PIECE)
+            piece = await decided.past(self._ledger, target.app_key, seen, PIECE)
             if not piece:
                 return
             seen = piece[-1].ordinal
@@ -214,7 +215,7 @@ class Postbacks:
             for each in due:
                 if self._over() or time.monotonic() > ends or failed >= resolve.TRIES_IN_A_RUN or fares.disabled_at:
                     return
-                found = await delivering.decision(self._ledger, target.app_key, each.seq, each.version)
+                found = await decided.one(self._ledger, target.app_key, each.seq, each.version)
                 event = events.get(each.seq)
                 why = postback.unasked(target, _result(found), event, work.app) if found else "gone"
                 if found is None or event is None or why:
@@ -296,18 +297,18 @@ def hook_of(target: Target, vault: Vault, now: int) -> Hook:
     return Hook(target.url, target.form, target.template, tuple(target.secrets(vault, now)))
 
 
-def _result(decided: Decided) -> Result:
+def _result(of: Decided) -> Result:
     """A decision as others are told it."""
-    found = decision.decode(decided.document)
+    found = decision.decode(of.document)
     campaign: dict[str, str] = msgspec.to_builtins(found.winner.campaign) if found.winner else {}
     return Result(
-        ordinal=decided.ordinal,
-        seq=decided.seq,
-        version=decided.version,
-        message_id=decided.message_id.hex(),
-        converted_at=decided.converted_at,
-        received_at=decided.received_at,
-        decided_at=decided.decided_at,
+        ordinal=of.ordinal,
+        seq=of.seq,
+        version=of.version,
+        message_id=of.message_id.hex(),
+        converted_at=of.converted_at,
+        received_at=of.received_at,
+        decided_at=of.decided_at,
         outcome=found.outcome,
         method=found.match.level if found.match else "",
         campaign=campaign,

@@ -19,7 +19,7 @@ from store.entry import HOUR_MS
 from store.instant import instant
 from store.ledger import Cursor
 from store.log import NO_END
-from store.postbacks import delivering, reading, targets
+from store.postbacks import decided, delivering, reading, targets
 from store.removal import Span
 
 LOOKS = 3
@@ -211,7 +211,7 @@ async def _postbacks(registry_db: Database, ledger_db: Database) -> list[Told]:
 async def _told(ledger_db: Database, target: targets.Target, health: delivering.Health) -> Told:
     """What waits to be looked at is pending, but for a target that was removed."""
     place = target.app_key, target.begins_at
-    unseen = 0 if target.removed_at else await delivering.unseen(ledger_db, *place, health.seen)
+    unseen = 0 if target.removed_at else await decided.unseen(ledger_db, *place, health.seen)
     sums: Counter[str] = Counter(pending=unseen)
     reasons: dict[str, dict[str, int]] = {"given_up": {}, "unasked": {}}
     for (state, reason), n in (await reading.sums(ledger_db, target.keys)).items():
@@ -223,7 +223,7 @@ async def _told(ledger_db: Database, target: targets.Target, health: delivering.
         target.target_id,
         target.kind,
         target.name,
-        owed=unseen + await delivering.owed(ledger_db, *place, health.seen),
+        owed=unseen + await decided.owed(ledger_db, *place, health.seen),
         accepted=sums["accepted"],
         pending=sums["pending"],
         given_up=sums["given_up"],
