@@ -17,7 +17,8 @@ import msgspec
 from attribution import decision
 from exporter import crash, resolve
 from exporter.report import Told, Voice
-from exporter.shipping import LEASE_SECONDS, Send
+from exporter.shipping import LEASE_SECONDS
+from exporter.work import Send
 from store import destinations, ids, ledger, log, registry
 from store.database import Database
 from store.destinations import Destination

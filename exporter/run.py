@@ -25,7 +25,9 @@ from exporter.attributing import Attributing
 from exporter.finding import Backlog
 from exporter.postbacks import Postbacks, Tell
 from exporter.report import Report, Shipped, Voice
-from exporter.shipping import LANES, LEASE_SECONDS, REFUSED_IN_A_ROW, SUSPECT_LANES, Send, Shipping, Work
+from exporter.sending import REFUSED_IN_A_ROW
+from exporter.shipping import LANES, LEASE_SECONDS, SUSPECT_LANES, Shipping
+from exporter.work import Send, Work
 from store import ids, ledger, log, registry, runs
 from store.database import Database
 from store.engines import exists, open_reader, open_writer
@@ -155,7 +157,7 @@ async def _find_work(
     if only is not None:
         await registry.app(registry_db, only)
     now = _now()
-    settled = shipping.settled = await log.settled(log_db)
+    settled = shipping.reading.settled = await log.settled(log_db)
     if report.dry_run:
         backlogs = await finding.peek(registry_db, log_db, ledger_db, settled)
     else:
@@ -172,13 +174,13 @@ async def _find_work(
         report.destinations.append(shipped)
         if health.not_before > now:
             why = f"paused: {health.tripped}" if health.tripped else "asked to be left alone"
-            shipping.defer(shipped, f"{why} for {(health.not_before - now) // 1_000} s more")
+            shipping.sending.defer(shipped, f"{why} for {(health.not_before - now) // 1_000} s more")
             continue
         try:
             found.append(_begin(settings, backlog, vault, shipped))
         except ConfigError as error:
             unreadable = error
-            shipping.defer(shipped, str(error))
+            shipping.sending.defer(shipped, str(error))
     if unreadable and not found:
         raise unreadable
     random.shuffle(found)

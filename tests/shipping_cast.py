@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 from exporter.fake_segment.app import create_app
 from exporter.report import Report, Voice
 from exporter.run import run_once
-from exporter.shipping import Send
+from exporter.work import Send
 from store import balance, destinations, log, parking, registry
 from store.database import Database, Server, Where
 from store.destinations import Change, Destination

@@ -336,7 +336,7 @@ def test_what_was_collected_before_a_destination_began_is_not_owed_to_it(install
 def test_a_send_whose_answer_was_lost_for_over_a_day_is_marked(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.shipping.SLOW_SECONDS", -1.0)
+    monkeypatch.setattr("exporter.sending.SLOW_SECONDS", -1.0)
     installation.views(2)
     installation.export(send=installation.replies(*[Reply(error="ReadTimeout")] * 2))
     installation.ledger(f"update cursors set ambiguous_since = ambiguous_since - {DAY + 1} where ambiguous_seq > 0")

@@ -265,7 +265,7 @@ def test_where_nobody_answers_the_attempt_is_deferred_because_nothing_had_left(i
 def test_a_run_that_gives_up_names_the_error_and_waits_in_vain_twice_at_most(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, slow_from: float, attempts: int, said: str
 ) -> None:
-    monkeypatch.setattr("exporter.shipping.SLOW_SECONDS", slow_from)
+    monkeypatch.setattr("exporter.sending.SLOW_SECONDS", slow_from)
     installation.views(2)
     report = installation.export(send=installation.replies(*[Reply(error="ReadTimeout")] * 9))
     assert report.destinations[0].deferred == said

@@ -301,7 +301,7 @@ def test_no_key_is_in_the_ledger_or_in_what_a_run_says(installation: Installatio
 def test_a_slow_destination_is_given_its_time_when_all_others_are_done(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.shipping.SLOW_SECONDS", -1.0)
+    monkeypatch.setattr("exporter.sending.SLOW_SECONDS", -1.0)
     monkeypatch.setattr("exporter.shipping.GRACE_SECONDS", -1.0)
     installation.views(1_600)
     assert installation.export().exit_code == 0
