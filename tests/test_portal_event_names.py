@@ -288,6 +288,7 @@ def test_the_plans_have_the_names_that_are_sent_and_may_come(house: House) -> No
     for rule in rules:
         Draft7Validator.check_schema(rule["jsonSchema"])
     assert rules[0]["jsonSchema"]["properties"]["properties"]["required"] == ["at", "sum"]
+    assert not Draft7Validator(rules[0]["jsonSchema"]).is_valid({"context": {}})
     files = {name: msgspec.json.decode(archive.read(name)) for name in archive.namelist()}
     assert {name: file["kind"] for name, file in files.items()} == {
         "events.yaml": "events",

@@ -98,7 +98,8 @@ def segment_plan(names: Sequence[Name]) -> dict[str, Any]:
                     "$schema": DRAFT,
                     "type": "object",
                     "properties": {"context": {}, "traits": {}, "properties": properties_schema(name)},
-                },
+                }
+                | ({"required": ["properties"]} if _required(name) else {}),
             }
             for name in names
         ]
