@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
-from processes import Cast, Footfall, Process, free_port
+from processes import PATIENCE_SECONDS, Cast, Footfall, Process, free_port
 
 PASSWORD = "several words with nothing in common"  # noqa: S105 - of tests only
 SITE = "https://marketplace.example"
@@ -93,7 +93,7 @@ def overview(week: Week, new_context: Any, tmp_path: Path) -> Page:
     page = context.new_page()
     week.sign_in(page)
     page.goto(week.overview)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not page.get_by_role("row", name="Installs 1").count():
         assert time.monotonic() < deadline, page.locator("main").inner_text()
         page.reload()

@@ -34,7 +34,7 @@ class Demo:
     """`footfall demo` with its own data, and what its partners received."""
 
     def __init__(self, home: Path) -> None:
-        port = free_port()
+        port = free_port(and_next=1)
         self.footfall = Footfall(home / "data")
         self.process = Process(
             [*COMMAND, "demo", "--port", str(port)], self.footfall.env, port, home / "demo.log", "/healthz"
