@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from processes import Cast, Footfall, Process, free_port, wait_until
+from processes import PATIENCE_SECONDS, Cast, Footfall, Process, free_port, wait_until
 
 VISITOR = "89b60ff131fa6d32b85f0893a8670fbc2a9608d0"
 
@@ -78,7 +78,7 @@ class Load:
             thread.start()
 
     def _send(self) -> None:
-        with httpx2.Client(base_url=self._collector.url, trust_env=False, timeout=15) as client:
+        with httpx2.Client(base_url=self._collector.url, trust_env=False, timeout=PATIENCE_SECONDS) as client:
             while not self._stop.is_set():
                 events = [event() for _ in range(self._events)]
                 ids = {each["messageId"] for each in events}
@@ -143,7 +143,7 @@ def test_a_request_that_is_half_sent_at_the_stop_does_not_hold_it_up(footfall: F
     halves = [collector.connect() for _ in range(5)]
     for half in halves:
         half.sendall(b"POST /e HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-    assert collector.stop(seconds=14) == 0
+    assert collector.stop() == 0
     for half in halves:
         half.close()
 
