@@ -197,7 +197,7 @@ class Installation:
         return self.rows(nature, sql, *values)[0][0]
 
 
-_claims: deque[socket.socket] = deque()
+_claims: deque[int] = deque()  # descriptors of sockets, which carry the names
 
 
 def free_port(and_next: int = 0) -> int:
@@ -219,9 +219,9 @@ def _claimed(port: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _claims.append(claim)
+    _claims.append(claim.detach())
     if len(_claims) > CLAIMS:
-        _claims.popleft().close()
+        os.close(_claims.popleft())
     return True
 
 
