@@ -45,7 +45,9 @@ class Week:
         clicks = [self.event("cta_click", 0, visitor, label="Start free trial") for visitor in range(2)]
         answer = self.collector.post("/e", json={"events": [*views, *clicks]}, headers={"Origin": SITE})
         assert answer.status_code == 204, answer.text
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.began))  # though a day has ended meanwhile
         install = {"app": self.cast.owner_app, "accountId": "account-1", "anonymousId": visitor_id(0)}
+        install["occurredAt"] = now
         bearer = {"Authorization": f"Bearer {self.cast.token}"}
         assert self.collector.post("/api/v1/installs", json=install, headers=bearer).json()["stored"] == 1
 

@@ -107,9 +107,9 @@ def properties(message: Message) -> Message:
     told = dict(message["properties"])
     happened = datetime.fromisoformat(told.pop("eventTime"))
     assert re.fullmatch(r"[0-9a-f]{40}", told.pop("anonymousId"))
-    assert timedelta() <= datetime.now(UTC) - happened < timedelta(minutes=2)
+    assert timedelta() <= datetime.now(UTC) - happened < timedelta(minutes=20)
     assert datetime.fromisoformat(message["originalTimestamp"]) == happened
-    assert abs(datetime.fromisoformat(message["timestamp"]) - happened) < timedelta(seconds=5)
+    assert abs(datetime.fromisoformat(message["timestamp"]) - happened) < timedelta(minutes=1)
     return told
 
 
