@@ -29,7 +29,7 @@ from store.database import Where
 from store.errors import FootfallError
 
 COMMAND = [sys.executable, "-m", "footfall"]
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 PATIENCE_SECONDS = 60.0  # longer than anything takes, on a machine that has much else to do
 CLAIMS = 64  # ports of ours that nobody may listen on yet
 POLL_SECONDS = 0.02
