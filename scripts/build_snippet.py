@@ -112,7 +112,7 @@ def write_compressed(path: Path, content: bytes) -> dict[str, int]:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """In one step: a collector that starts meanwhile reads the old file or the new one. What is there stays as it is."""
+    """In one step: a collector that starts meanwhile reads the old file or the new one. What is the same stays."""
     if path.exists() and path.read_bytes() == content:
         return
     unfinished = path.with_name(path.name + ".new")
