@@ -54,7 +54,9 @@ class Manager:
         """Say that we are ready, until that got through, and from then on, three times per patience, that we live."""
         if not self._knows_of_start:
             self._knows_of_start = self._tell(b"READY=1")
-        if self._patience is not None and now >= self._next_beat and self._tell(b"WATCHDOG=1"):
+        if self._patience is None or not self._knows_of_start or now < self._next_beat:
+            return
+        if self._tell(b"WATCHDOG=1"):
             self._next_beat = now + self._patience / 3
 
     def stopping(self) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 from landed import Landed
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 from portal_tour import Tour, Visitors
-from processes import COMMAND, Footfall, Process, free_port
+from processes import COMMAND, PATIENCE_SECONDS, Footfall, Process, free_port
 from recorder import Recorder
 from shipping_stage import Prepared, Stage
 from siege import SITE, Siege
@@ -26,6 +26,8 @@ from siege import SITE, Siege
 from selftest.cluster import Databases
 
 ROOT = Path(__file__).parent.parent
+
+expect.set_options(timeout=PATIENCE_SECONDS * 1_000)
 
 ARGUMENTS = [
     "--disable-gpu",
@@ -192,7 +194,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, snippet: dict[str, Any]) -> I
     """One demo for all tests that only look at it."""
     home = tmp_path_factory.mktemp("demo")
     env = Footfall(home / "data").env
-    port = free_port()
+    port = free_port(and_next=1)
     with Process([*COMMAND, "demo", "--port", str(port)], env, port, home / "demo.log", "/healthz") as process:
         yield RunningDemo(process)
 

@@ -115,12 +115,12 @@ class Senders:
     def wrong(self) -> list[str]:
         return [line for sender in self._senders for line in sender.wrong]
 
-    def wait_for(self, count: int, seconds: float = 30) -> None:
+    def wait_for(self, count: int, seconds: float = 60) -> None:
         """Wait until so many more are acknowledged."""
         wanted = len(self.acknowledged) + count
         wait_until(lambda: len(self.acknowledged) >= wanted, f"{count} events were acknowledged", seconds)
 
-    def wait_for_refusal(self, seconds: float = 30) -> None:
+    def wait_for_refusal(self, seconds: float = 60) -> None:
         """Wait until somebody more is told to come back."""
         before = self.answers[503]
         wait_until(lambda: self.answers[503] > before, "somebody is told to come back", seconds)

@@ -11,6 +11,7 @@ with Footfall(tmp_path / "data") as footfall:
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sqlite3
 import subprocess
@@ -22,11 +23,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import httpx2
 
-from selftest.processes import COMMAND, Installation, Server, free_port, wait_until
+from selftest.processes import COMMAND, PATIENCE_SECONDS, Installation, Server, free_port, wait_until
 
 T = TypeVar("T")
 
-__all__ = ["COMMAND", "SECRET_KEY", "Cast", "Footfall", "Process", "free_port", "wait_until"]
+__all__ = ["COMMAND", "PATIENCE_SECONDS", "SECRET_KEY", "Cast", "Footfall", "Process", "free_port", "wait_until"]
 
 SECRET_KEY = "b1d8a2c47f603e95d2b8e6a1c3f5079d"  # noqa: S105 - of tests only
 
@@ -75,7 +76,7 @@ class Process(Server):
         ready: str,
         passed: tuple[int, ...] = (),
     ) -> None:
-        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=15)
+        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE_SECONDS)
         super().__init__(arguments, env, port, output, ready, passed)
 
     def get(self, path: str, **more: Any) -> httpx2.Response:
@@ -84,17 +85,17 @@ class Process(Server):
     def post(self, path: str, **more: Any) -> httpx2.Response:
         return self._http.post(path, **more)
 
-    def connect(self, timeout: float = 10) -> socket.socket:
+    def connect(self, timeout: float = PATIENCE_SECONDS) -> socket.socket:
         """A raw connection, for what an HTTP client would not send."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def stop(self, seconds: float = 15) -> int:
+    def stop(self, seconds: float = PATIENCE_SECONDS) -> int:
         self._http.close()  # a connection that stays open is waited for a moment
         return super().stop(seconds)
 
-    def wait(self, seconds: float | None = 15) -> int:
+    def wait(self, seconds: float | None = PATIENCE_SECONDS) -> int:
         code = super().wait(seconds)
         self._http.close()
         return code
@@ -106,6 +107,11 @@ class Process(Server):
     def peak_kib(self) -> int:
         """The most resident memory that it ever had, or had since `forget_peak`."""
         return self._status("VmHWM")
+
+    def processor_seconds(self) -> float:
+        """For how long it has computed."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def forget_peak(self) -> None:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")

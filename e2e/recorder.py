@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from processes import PATIENCE_SECONDS, free_port
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -56,7 +57,6 @@ class Fault:
     retry_after: int = 0
     hang: bool = False
     reset: bool = False
-    slow: float = 0
 
 
 class Recorder:
@@ -69,7 +69,7 @@ class Recorder:
         self.faults: list[Fault] = []
         self.asked: list[tuple[str, float]] = []
         self.snippet_delay = 0.0
-        self.port = 0
+        self.port = free_port()  # on which it can begin to listen again
         self.start_listening()
 
     # what a test reads
@@ -84,18 +84,18 @@ class Recorder:
     def named(self, name: str) -> list[Json]:
         return [event for event in self.events if event["name"] == name]
 
-    def wait_for(self, name: str, count: int = 1, seconds: float = 8) -> list[Json]:
+    def wait_for(self, name: str, count: int = 1) -> list[Json]:
         """The events of that name as soon as there are `count`; more than that is a failure."""
-        self.wait_until(lambda: len(self.named(name)) >= count, seconds)
+        self.wait_until(lambda: len(self.named(name)) >= count)
         found = self.named(name)
         assert len(found) == count, f"{count} {name} expected, got {[summary(event) for event in self.events]}"
         return found
 
-    def wait_until(self, condition: Callable[[], object], seconds: float = 8) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition() and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert condition(), f"not within {seconds} s; got {[summary(event) for event in self.events]}"
+        assert condition(), f"not within {PATIENCE_SECONDS:g} s; got {[summary(event) for event in self.events]}"
 
     # what a test arranges
 
@@ -124,7 +124,6 @@ class Recorder:
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(("127.0.0.1", self.port))
-        self.port = self.socket.getsockname()[1]
         config = uvicorn.Config(
             self.application(),
             log_level="critical",
@@ -173,7 +172,7 @@ class Recorder:
             "Access-Control-Allow-Credentials": "true",
             "Access-Control-Expose-Headers": "Retry-After",
         }
-        if fault is None or fault.slow or fault.hang:
+        if fault is None or fault.hang:
             post.events = json.loads(body)["events"] if body else []
         with self.lock:
             self.posts.append(post)
@@ -182,9 +181,6 @@ class Recorder:
         if fault.reset:
             request.scope["extensions"]["transport"]["abort"]()
             return Response()
-        if fault.slow:
-            await asyncio.sleep(fault.slow)
-            return Response(status_code=204, headers=cors)
         if fault.hang:
             await asyncio.sleep(600)
         if fault.retry_after:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
-from processes import COMMAND, Process, wait_until
+from processes import COMMAND, PATIENCE_SECONDS, Process, wait_until
 from shipping_stage import VISITOR, Stage
 
 
@@ -27,7 +27,7 @@ class Visitors(threading.Thread):
         self._enough = threading.Event()
 
     def run(self) -> None:
-        with httpx2.Client(trust_env=False, timeout=15) as http:
+        with httpx2.Client(trust_env=False, timeout=PATIENCE_SECONDS) as http:
             while not self._enough.is_set():
                 ids = [str(uuid4()) for _ in range(5)]
                 answer = http.post(
@@ -65,7 +65,7 @@ def test_a_restored_installation_goes_on_and_every_event_lands_once(stage: Stage
             assert footfall.export("--app", cast.owner_app).returncode == 0
             running = footfall.start_export("--app", cast.owner_app)
             made = footfall.say("backup", str(into))
-            running.wait(60)
+            running.wait(PATIENCE_SECONDS)
             before = len(visitors.stored)
             wait_until(lambda: len(visitors.stored) > before + 50, "more came in after the backup")
         finally:

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from processes import Cast, Footfall, Process, free_port, wait_until
+from processes import PATIENCE_SECONDS, Cast, Footfall, Process, free_port, wait_until
 
 VISITOR = "89b60ff131fa6d32b85f0893a8670fbc2a9608d0"
 
@@ -78,7 +78,7 @@ class Load:
             thread.start()
 
     def _send(self) -> None:
-        with httpx2.Client(base_url=self._collector.url, trust_env=False, timeout=15) as client:
+        with httpx2.Client(base_url=self._collector.url, trust_env=False, timeout=PATIENCE_SECONDS) as client:
             while not self._stop.is_set():
                 events = [event() for _ in range(self._events)]
                 ids = {each["messageId"] for each in events}
@@ -143,7 +143,7 @@ def test_a_request_that_is_half_sent_at_the_stop_does_not_hold_it_up(footfall: F
     halves = [collector.connect() for _ in range(5)]
     for half in halves:
         half.sendall(b"POST /e HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-    assert collector.stop(seconds=14) == 0
+    assert collector.stop() == 0
     for half in halves:
         half.close()
 
@@ -156,9 +156,9 @@ def test_the_answer_is_written_after_the_disk_has_it(footfall: Footfall, cast: C
     """Killing the process cannot show this, because the page cache outlives it."""
     trace = tmp_path / "trace"
     calls = "trace=fdatasync,fsync,pwrite64,write,sendto,sendmsg,writev"
-    with footfall.collector(wrapper=("strace", "-f", "-o", str(trace), "-y", "-s", "40", "-e", calls)) as collector:
-        for _ in range(5):
-            body = json.dumps({"events": [event()]}).encode()
+    with footfall.collector(wrapper=("strace", "-f", "-o", str(trace), "-y", "-s", "5000", "-e", calls)) as collector:
+        for number in range(5):
+            body = json.dumps({"events": [event(title=f"This is number {number}")]}).encode()
             with collector.connect() as connection:
                 connection.sendall(
                     b"POST /e HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n%b" % (more.encode(), len(body), body)
@@ -171,9 +171,10 @@ def test_the_answer_is_written_after_the_disk_has_it(footfall: Footfall, cast: C
     answers = [at for at, line in enumerate(lines) if '"HTTP/1.1 204' in line]
     assert len(answers) == 5
     previous = 0
-    for at in answers:
+    for number, at in enumerate(answers):
         since = lines[previous:at]
-        written = [n for n, line in enumerate(since) if re.search(r"pwrite64\(\d+<[^>]*events\.db-wal>", line)]
+        page = rf"pwrite64\(\d+<[^>]*events\.db-wal>, .*This is number {number}"  # whoever counts writes there, too
+        written = [n for n, line in enumerate(since) if re.search(page, line)]
         synced = [n for n, line in enumerate(since) if re.search(r"fdatasync\(\d+<[^>]*events\.db-wal>\)\s+= 0", line)]
         synced += [n for n, line in enumerate(since) if re.search(r"<\.\.\. fdatasync resumed>\)\s+= 0", line)]
         assert written, since

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Cast, Footfall, Process, wait_until
+from processes import PATIENCE_SECONDS, Cast, Footfall, Process, wait_until
 
 VISITOR = "89b60ff131fa6d32b85f0893a8670fbc2a9608d0"
 SITE = "https://marketplace.example"
@@ -243,9 +243,11 @@ def test_the_clients_wish_on_the_connection_is_followed(
     collector: Process, footfall: Footfall, more: str, version: str, closes: bool
 ) -> None:
     told = event()
-    with collector.connect(timeout=1) as connection:
+    with collector.connect() as connection:
         connection.sendall(request(body_of(told), more, version))
         assert read_answer(connection)[0] == 204
+        if not closes:
+            connection.settimeout(1)
         assert is_closed(connection) == closes
     assert row_of(footfall, told["messageId"])
 
@@ -334,7 +336,7 @@ def test_a_malformed_framing_is_answered_once_and_never_read_as_two_requests(
 ) -> None:
     before = events_stored(footfall)
     smuggled = request(body_of(event()))
-    with collector.connect(timeout=SLOWEST + 5) as connection:
+    with collector.connect() as connection:
         connection.sendall(f"POST /e HTTP/1.1\r\n{HEADERS}{framing}\r\n".encode() + b"0\r\n\r\n" + smuggled)
         answered = b""
         while piece := receive(connection):
@@ -373,7 +375,7 @@ def flat(collector: Process) -> Iterator[Process]:
     yield collector
     grown = collector.peak_kib() - before
     assert grown < 8 * 1024, f"{grown} KiB more"
-    assert collector.get("/healthz", timeout=2).status_code == 200
+    assert collector.get("/healthz").status_code == 200
 
 
 def pour(connection: socket.socket, piece: bytes, total: int) -> int:
@@ -446,7 +448,7 @@ def test_an_endless_chunked_body_is_refused_and_cut_off(flat: Process, cast: Cas
         b"\r\n\r\n", f"\r\nAuthorization: Bearer {cast.token}\r\n\r\n".encode()
     )
     with flat.connect() as connection:
-        started = time.monotonic()
+        deadline = time.monotonic() + PATIENCE_SECONDS
         connection.sendall(head)
         connection.setblocking(False)
         answer = b""
@@ -463,7 +465,7 @@ def test_an_endless_chunked_body_is_refused_and_cut_off(flat: Process, cast: Cas
                 break
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 answer += connection.recv(65536)
-            assert time.monotonic() < started + SLOWEST + 20
+            assert time.monotonic() < deadline
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
@@ -489,10 +491,10 @@ def test_many_connections_with_half_a_long_body_take_little(flat: Process) -> No
 def test_a_body_of_many_tiny_chunks_costs_little(flat: Process) -> None:
     body = body_of(*(event() for _ in range(90))).ljust(30_000)
     with flat.connect() as connection:
-        started = time.monotonic()
+        before = flat.processor_seconds()
         connection.sendall(chunked(*pieces_of(body, 1)))
         assert read_answer(connection)[0] in (204, 413)
-        assert time.monotonic() - started < 2
+        assert flat.processor_seconds() - before < 2
 
 
 def test_who_never_reads_the_answers_takes_no_memory(flat: Process) -> None:
@@ -532,12 +534,12 @@ SLOW: dict[str, tuple[bytes, bytes]] = {
 
 
 def test_slow_requests_end_at_the_deadline_and_hold_up_nobody(collector: Process) -> None:
-    slow = [(collector.connect(timeout=1), drip) for begin, drip in SLOW.values() for _ in range(20)]
+    slow = [(collector.connect(), drip) for begin, drip in SLOW.values() for _ in range(20)]
     for (connection, _), (begin, _) in zip(slow, [pair for pair in SLOW.values() for _ in range(20)], strict=True):
         connection.sendall(begin)
-    started = time.monotonic()
+    deadline, waited = time.monotonic() + PATIENCE_SECONDS, []
     open_still = list(slow)
-    while open_still and time.monotonic() < started + SLOWEST + 6:
+    while open_still and time.monotonic() < deadline:
         for connection, drip in list(open_still):
             try:
                 connection.sendall(drip)
@@ -550,9 +552,11 @@ def test_slow_requests_end_at_the_deadline_and_hold_up_nobody(collector: Process
                 open_still.remove((connection, drip))
         began = time.monotonic()
         assert collector.post("/e", content=body_of(event()), headers={"Origin": SITE}).status_code == 204
-        assert time.monotonic() - began < 1
+        if open_still:
+            waited.append(time.monotonic() - began)
         time.sleep(0.1)
     assert open_still == []
+    assert min(waited) < SLOWEST / 2, "whoever is held up waits for their end"
     for connection, _ in slow:
         connection.close()
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from processes import wait_until
+from processes import PATIENCE_SECONDS, wait_until
 
 BOARD_CHARTS = "/demo/apps/1218401/board-charts"
 TIME_POCKETS = "/demo/apps/1220118/time-pockets"
@@ -34,7 +34,7 @@ EVERY_PAGE = [
 
 def wait_for(demo: Any, app_key: str, is_it: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The first landed message of this app that is the wanted one."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         for message in demo.landed(app_key):
             if is_it(message):
@@ -267,7 +267,7 @@ def test_a_click_appears_on_the_live_page_and_the_write_key_does_not(
     live.bring_to_front()
     visitor = visitor_of(context)
     card = live.locator(".event", has_text="Buy it now").filter(has_text=visitor[:6]).first
-    expect(card).to_be_visible(timeout=20_000)
+    expect(card).to_be_visible()
     expect(card).to_contain_text("Call to action")
     key = demo.landed("io.saltlight.sketch-tide")[0]["writeKey"]
     card.locator("summary").click()

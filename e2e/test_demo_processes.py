@@ -33,12 +33,12 @@ def test_when_one_of_the_three_ends_all_do_and_it_is_told_which(
     tmp_path: Path, snippet: dict[str, Any], end: str
 ) -> None:
     whose, number, code, told = ENDS[end]
-    port = free_port()
+    port = free_port(and_next=1)
     arguments = [*COMMAND, "demo", "--port", str(port)]
     with Process(arguments, Footfall(tmp_path / "data").env, port, tmp_path / "log", "/healthz") as demo:
         members = family(demo)
         assert set(members) == {"demo", "export", "fake-segment"}
         os.kill(members[whose], number)
-        assert demo.wait(30) == code
+        assert demo.wait() == code
         assert told in demo.log()
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in members.values()), "all have ended")

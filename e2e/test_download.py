@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
-from processes import Cast, Footfall, Process, free_port
+from processes import PATIENCE_SECONDS, Cast, Footfall, Process, free_port
 
 PASSWORD = "several words with nothing in common"  # noqa: S105 - of tests only
 SITE = "https://marketplace.example"
@@ -45,7 +45,9 @@ class Week:
         clicks = [self.event("cta_click", 0, visitor, label="Start free trial") for visitor in range(2)]
         answer = self.collector.post("/e", json={"events": [*views, *clicks]}, headers={"Origin": SITE})
         assert answer.status_code == 204, answer.text
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.began))  # though a day has ended meanwhile
         install = {"app": self.cast.owner_app, "accountId": "account-1", "anonymousId": visitor_id(0)}
+        install["occurredAt"] = now
         bearer = {"Authorization": f"Bearer {self.cast.token}"}
         assert self.collector.post("/api/v1/installs", json=install, headers=bearer).json()["stored"] == 1
 
@@ -93,7 +95,7 @@ def overview(week: Week, new_context: Any, tmp_path: Path) -> Page:
     page = context.new_page()
     week.sign_in(page)
     page.goto(week.overview)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not page.get_by_role("row", name="Installs 1").count():
         assert time.monotonic() < deadline, page.locator("main").inner_text()
         page.reload()

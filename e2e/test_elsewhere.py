@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from processes import free_port
 
 from store.endpoint import allowed
 from wire.adapters import Forbidden, Guarded
@@ -36,8 +37,8 @@ class Door:
         self._answer = answer
         if tls is not None:
             tls.sni_callback = lambda _socket, name, _context: self.names.append(name)
-        self.socket = socket.create_server((address, port))
-        self.port = self.socket.getsockname()[1]
+        self.port = port or free_port()  # which is free at the other addresses, too
+        self.socket = socket.create_server((address, self.port))
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 from listener import Listener
-from processes import Footfall
+from processes import PATIENCE_SECONDS, Footfall
 from shipping_stage import Stage
 
 ROOT = Path(__file__).parents[1]
@@ -119,7 +119,7 @@ for attempt in (1, 3):
 def test_the_request_is_the_one_that_the_librarys_own_post_would_make() -> None:
     key = "WRITEKEYOFTHEOWNERSCHARTS0000001"
     listener = Listener(b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\nConnection: close\r\n\r\n{"success": true}')
-    subprocess.run([sys.executable, "-c", BOTH, listener.url, key], cwd=ROOT, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", BOTH, listener.url, key], cwd=ROOT, check=True, timeout=PATIENCE_SECONDS)
     listener.close()
     ours, theirs, ours_again, theirs_again = (as_heard(request) for request in listener.heard)
     assert ours == theirs

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import wait_until
+from processes import PATIENCE_SECONDS, wait_until
 from shipping_stage import Stage
 
 # --- exit codes
@@ -129,15 +129,16 @@ def test_a_second_run_at_once_exits_75_and_a_dry_one_may_look(stage: Stage) -> N
 
 
 def test_told_to_stop_it_finishes_the_request_on_the_wire_and_gives_its_leases_back(stage: Stage) -> None:
-    stage.collect(stage.cast.owner_app, 1_200)
+    stage.collect(stage.cast.owner_app, 10_000)
     stage.fault(hang=1, times="always")
     running = stage.footfall.start_export()
     wait_until(stage.requests, "the run made its request")
     running.send_signal(signal.SIGTERM)
-    assert running.wait(15) == 75
-    assert stage.footfall.rows("ledger", "select outcome, events from batches") == [("accepted", 500)]
+    assert running.wait(PATIENCE_SECONDS) == 75
+    requests = len(stage.requests())
+    assert stage.footfall.rows("ledger", "select outcome, events from batches") == [("accepted", 500)] * requests
     assert stage.footfall.value("ledger", "select count(*) from cursors where lease_owner <> ''") == 0
-    assert stage.balance()[stage.cast.owner_app]["pending"] == 700
+    assert stage.balance()[stage.cast.owner_app]["pending"] == 10_000 - 500 * requests
 
 
 def test_it_can_run_again_and_again_and_outlives_a_store_that_is_not_there_yet(stage: Stage) -> None:
@@ -152,7 +153,7 @@ def test_it_can_run_again_and_again_and_outlives_a_store_that_is_not_there_yet(s
     stage.collect(stage.cast.owner_app, 3)
     wait_until(lambda: stage.landed(stage.cast.owner_key) == 5, "the next ones landed")
     running.send_signal(signal.SIGTERM)
-    assert running.wait(15) in (0, 75), "the run that it is told to end may have had more to look at"
+    assert running.wait(PATIENCE_SECONDS) in (0, 75), "the run that it is told to end may have had more to look at"
 
 
 # --- secrets
@@ -171,7 +172,7 @@ def test_no_write_key_is_said_shown_or_written_anywhere(stage: Stage) -> None:
         wait_until(lambda: len(stage.requests()) == 4, "the fourth request hangs")
         shown = Path(f"/proc/{running.pid}/cmdline").read_bytes() + Path(f"/proc/{running.pid}/environ").read_bytes()
     finally:
-        code = running.wait(20)
+        code = running.wait(PATIENCE_SECONDS)
     assert code == 0
     details = stage.footfall.rows("ledger", "select detail from batches where detail <> '' order by batch_id")
     assert details[0] == ("you sent [write key], Authorization: Basic [write key]",)

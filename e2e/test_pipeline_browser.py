@@ -34,7 +34,7 @@ class Demo:
     """`footfall demo` with its own data, and what its partners received."""
 
     def __init__(self, home: Path) -> None:
-        port = free_port()
+        port = free_port(and_next=1)
         self.footfall = Footfall(home / "data")
         self.process = Process(
             [*COMMAND, "demo", "--port", str(port)], self.footfall.env, port, home / "demo.log", "/healthz"
@@ -107,9 +107,9 @@ def properties(message: Message) -> Message:
     told = dict(message["properties"])
     happened = datetime.fromisoformat(told.pop("eventTime"))
     assert re.fullmatch(r"[0-9a-f]{40}", told.pop("anonymousId"))
-    assert timedelta() <= datetime.now(UTC) - happened < timedelta(minutes=2)
+    assert timedelta() <= datetime.now(UTC) - happened < timedelta(minutes=20)
     assert datetime.fromisoformat(message["originalTimestamp"]) == happened
-    assert abs(datetime.fromisoformat(message["timestamp"]) - happened) < timedelta(seconds=5)
+    assert abs(datetime.fromisoformat(message["timestamp"]) - happened) < timedelta(minutes=1)
     return told
 
 

@@ -125,7 +125,7 @@ def prepare_caddy(home: Path, port: int, behind: int) -> tuple[list[str], list[s
 
 @pytest.fixture(params=[prepare_nginx, prepare_caddy], ids=["nginx", "caddy"])
 def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
-    port, behind = free_port(), free_port()
+    port, behind = free_port(and_next=1), free_port()
     home = tmp_path / "proxy"
     home.mkdir()
     env = os.environ | {"HOME": str(home), "XDG_DATA_HOME": str(home), "XDG_CONFIG_HOME": str(home)}

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
-from processes import Footfall, Process, free_port, wait_until
+from processes import PATIENCE_SECONDS, Footfall, Process, free_port, wait_until
 from segment.analytics import Client
 
 ROOT = Path(__file__).parent.parent
@@ -120,7 +120,7 @@ def test_the_node_client_delivers_every_call_once(footfall: Footfall, installed:
 
         collector = restarted(footfall, collector, go_on)
         assert json.loads(node.stdout.readline()) == []
-        assert node.wait(30) == 0
+        assert node.wait(PATIENCE_SECONDS) == 0
     assert_each_once(footfall)
     assert collector.stop() == 0
 

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -54,7 +55,7 @@ def test_a_segment_that_says_success_and_drops_the_batch_makes_it_exit_1(tmp_pat
             wait_until(lambda: fake_segments_of(running.pid), "it has started its Segment")
             url = f"http://127.0.0.1:{fake_segments_of(running.pid)[0]}/_/fault"
             wait_until(lambda: lies(url), "the fake takes a fault")
-            said, _ = running.communicate(timeout=90)
+            said, _ = running.communicate(timeout=600)
         finally:
             running.kill()
     assert running.returncode == 1
@@ -66,9 +67,10 @@ def fake_segments_of(pid: int) -> list[str]:
     """The ports of the fake Segments that a process has started."""
     ports = []
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-        if "fake-segment" in words:
-            ports.append(words[words.index("--port") + 1])
+        with suppress(OSError):  # it has just ended
+            words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            if "fake-segment" in words:
+                ports.append(words[words.index("--port") + 1])
     return ports
 
 

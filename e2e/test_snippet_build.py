@@ -38,10 +38,23 @@ def test_building_twice_gives_the_same_bytes() -> None:
     assert contents() == before
 
 
-def test_a_released_version_stays_under_its_hash(tmp_path: Path) -> None:
+def copy_sources(to: Path) -> None:
     for name in ("pyproject.toml", "scripts", "static"):
         copy = shutil.copy2 if (ROOT / name).is_file() else shutil.copytree
-        copy(ROOT / name, tmp_path / name)
+        copy(ROOT / name, to / name)
+
+
+def test_all_who_build_at_once_succeed(tmp_path: Path) -> None:
+    copy_sources(tmp_path)
+    command = [sys.executable, "scripts/build_snippet.py"]
+    building = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(8)]
+
+    assert [each.wait() for each in building] == [0] * 8
+    assert {path.name: path.read_bytes() for path in (tmp_path / "static" / "js" / "dist").iterdir()} == contents()
+
+
+def test_a_released_version_stays_under_its_hash(tmp_path: Path) -> None:
+    copy_sources(tmp_path)
     released = tmp_path / "static" / "js" / "released"
     released.mkdir(exist_ok=True)
     (released / "0.0.1.js").write_bytes(b"old()")

@@ -18,7 +18,7 @@ EVERYTHING_STORED = """
 """
 STORES_OF_A_NEW_DATABASE = """
     () => new Promise((resolve) => {
-      setTimeout(() => resolve('the old one is still there'), 2000);
+      setTimeout(() => resolve('the old one is still there'), 30000);
       const request = indexedDB.open('footfall');
       request.onsuccess = () => { resolve(request.result.objectStoreNames.length); request.result.close(); };
     })
@@ -59,8 +59,8 @@ def test_a_new_visitor_gets_a_cookie_for_thirteen_months(page: Page, recorder: R
     kept = cookie(page.context, "footfall_id")
     born, _, anonymous_id = kept["value"].partition(".")
     assert anonymous_id == seen["anonymousId"]
-    assert abs(int(born, 36) - time.time()) < 5
-    assert abs(kept["expires"] - time.time() - LIFETIME) < 5
+    assert abs(int(born, 36) - time.time()) < 60
+    assert abs(kept["expires"] - time.time() - LIFETIME) < 60
     assert (kept["path"], kept["sameSite"], kept["secure"], kept["domain"]) == ("/", "Lax", False, "localhost")
 
 
@@ -130,7 +130,7 @@ def test_a_partners_id_goes_with_every_event_on_that_partners_listings(page: Pag
     assert first["partner"] == second["partner"] == cookie(page.context, "footfall_p_acme")["value"]
     kept = cookie(page.context, "footfall_p_acme")
     assert re.fullmatch(r"[0-9a-z]{6}\.acme\.one:a%20b-c", kept["value"])
-    assert abs(kept["expires"] - time.time() - LIFETIME) < 5
+    assert abs(kept["expires"] - time.time() - LIFETIME) < 60
 
 
 def test_another_partners_id_is_none_of_theirs(page: Page, recorder: Recorder) -> None:
@@ -300,7 +300,7 @@ def test_an_opt_out_is_remembered_until_it_is_taken_back(page: Page, recorder: R
     cookies, *others = page.evaluate(EVERYTHING_STORED)
     assert re.fullmatch(r"footfall_optout=\w+\.1", cookies)
     assert others == [[], []]
-    assert abs(cookie(page.context, "footfall_optout")["expires"] - time.time() - LIFETIME) < 5
+    assert abs(cookie(page.context, "footfall_optout")["expires"] - time.time() - LIFETIME) < 60
 
     page.evaluate("footfall('optin')")
     page.click("#trial")

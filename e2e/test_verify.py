@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import pytest
-from processes import COMMAND, free_port
+from processes import COMMAND, PATIENCE_SECONDS, free_port
 from shipping_stage import Stage
 
 DAY_MS = 24 * 3_600_000
@@ -112,7 +112,7 @@ def test_a_code_is_asked_for_on_a_terminal(stage: Stage) -> None:
         while not said.endswith(b"Code: "):
             said += os.read(ours, 1_024)
         os.write(ours, code_at_segment(stage).encode() + b"\n")
-        assert running.wait(20) == 0
+        assert running.wait(PATIENCE_SECONDS) == 0
     finally:
         running.kill()
         running.wait()

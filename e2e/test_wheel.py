@@ -36,7 +36,7 @@ def test_a_demo_runs_from_the_wheel_alone(installed: Path) -> None:
         check=True,
     )
     assert where.stdout.strip() == str(installed / "site" / "footfall.py")
-    port = free_port()
+    port = free_port(and_next=1)
     command = [*COMMAND, "demo", "--port", str(port), "--data", str(installed / "data")]
     with Process(command, env, port, installed / "demo.log", "/readyz") as demo:
         page = demo.get("/demo/apps/1218401/board-charts?hosting=cloud&tab=overview")

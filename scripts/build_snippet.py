@@ -10,12 +10,16 @@ pinned it go on working. There is none yet.
 """
 
 import base64
+import fcntl
 import gzip
 import hashlib
 import io
 import json
+import os
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +39,25 @@ class SnippetBuildHook(BuildHookInterface[Any]):
 
 def build(root: Path) -> dict[str, Any]:
     """Writes static/js/dist under `root` and returns its manifest. Raises MinifyError for a script it cannot read."""
-    scripts = root / "static" / "js"
-    dist = scripts / "dist"
+    dist = root / "static" / "js" / "dist"
     dist.mkdir(exist_ok=True)
+    with alone(dist):
+        return build_into(dist, root)
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Others who would write there at the same time wait for their turn."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def build_into(dist: Path, root: Path) -> dict[str, Any]:
+    scripts = dist.parent
     before = set(dist.iterdir())
 
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
@@ -92,7 +112,9 @@ def write_compressed(path: Path, content: bytes) -> dict[str, int]:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """In one step: a collector that starts meanwhile reads the old file or the new one."""
+    """In one step: a collector that starts meanwhile reads the old file or the new one. What is the same stays."""
+    if path.exists() and path.read_bytes() == content:
+        return
     unfinished = path.with_name(path.name + ".new")
     unfinished.write_bytes(content)
     unfinished.replace(path)

@@ -31,7 +31,7 @@ from selftest.processes import Failed, free_port, wait_until
 
 INSTALLED = Path("/usr/lib/postgresql")
 ACCOUNT = "postgres"
-START_SECONDS = 60.0  # a crash may have left much to recover
+START_SECONDS = 180.0  # a crash may have left much to recover
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 # Every process of a cluster has its working directory inside the cluster's own. The pipe's other end is in the owner

@@ -1,7 +1,7 @@
 """The product as real processes on loopback: one installation with its own data directory, started, stopped and killed.
 
 The surprising thing is where ports come from: below the range from which the system takes the ports of outgoing
-connections, so that nobody else gets one between its choice and its use.
+connections, and each is claimed with a name of its own, so that nobody else gets one between its choice and its use.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +29,9 @@ from store.database import Where
 from store.errors import FootfallError
 
 COMMAND = [sys.executable, "-m", "footfall"]
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
+PATIENCE_SECONDS = 60.0  # longer than anything takes, on a machine that has much else to do
+CLAIMS = 64  # ports of ours that nobody may listen on yet
 POLL_SECONDS = 0.02
 
 
@@ -57,7 +60,7 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         self._running.send_signal(number)
 
-    def stop(self, seconds: float = 15) -> int:
+    def stop(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Ask it to end (SIGTERM) and wait; its exit code. Killed, and -9, when it does not end in time."""
         if self._running.poll() is None:
             self._running.terminate()
@@ -71,7 +74,7 @@ class Process:
         self._running.kill()
         return self.wait()
 
-    def wait(self, seconds: float | None = 15) -> int:
+    def wait(self, seconds: float | None = PATIENCE_SECONDS) -> int:
         """Wait until it ends by itself; its exit code."""
         return self._running.wait(seconds)
 
@@ -153,7 +156,7 @@ class Installation:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         if check and done.returncode != 0:
@@ -194,20 +197,35 @@ class Installation:
         return self.rows(nature, sql, *values)[0][0]
 
 
-def free_port() -> int:
-    """A port on loopback that nobody listens on."""
+_claims: deque[int] = deque()  # descriptors of sockets, which carry the names
+
+
+def free_port(and_next: int = 0) -> int:
+    """A port on loopback that nobody listens on, nor on so many next to it, and that no other process is given here."""
     while True:
         port = random.randrange(12_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if all(_claimed(each) for each in range(port, port + and_next + 1)):
             return port
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 15) -> None:
+def _claimed(port: int) -> bool:
+    """Whether nobody listens on it, and nobody was given it before whoever was may have begun to listen."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0footfall port {port}")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim.detach())
+    if len(_claims) > CLAIMS:
+        os.close(_claims.popleft())
+    return True
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Poll until it holds; raises Failed when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -97,22 +97,24 @@ def test_a_ledger_that_is_no_database_is_not_taken_for_an_empty_one(installation
 def test_it_balances_at_every_instant_while_both_processes_work(installation: Installation) -> None:
     """A sum that is off only while somebody works would be a false alarm on every busy day."""
     installation.export()
-    busy = threading.Event()
+    worked = looked = 0
+    ended = threading.Event()
 
     def work() -> None:
-        for _ in range(12):
+        nonlocal worked
+        while not ended.is_set():
             installation.views(40)
             installation.export()
-        busy.set()
+            worked += 1
 
     worker = threading.Thread(target=work)
     worker.start()
-    looked = 0
     try:
-        while not busy.is_set():
+        while (worked < 12 or looked < 6) and worker.is_alive():
             findings = examined(installation)
             assert findings.balanced, findings.lines()
             looked += 1
     finally:
+        ended.set()
         worker.join()
-    assert looked > 5
+    assert (worked >= 12, looked >= 6) == (True, True)

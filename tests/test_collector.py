@@ -13,6 +13,7 @@ from typing import Any
 import brotli
 import pytest
 from conftest import SITE, Cast, Doors, view
+from waiting import until
 
 from collector import writer as writer_module
 from collector.assets import load_snippet, load_static
@@ -81,9 +82,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 
 
 def wait_until_ready(doors: Doors) -> None:
-    deadline = time.monotonic() + 10
-    while doors.client.get("/readyz").status_code != 200:
-        assert time.monotonic() < deadline, "it did not heal"
+    until(lambda: doors.client.get("/readyz").status_code == 200)
 
 
 @pytest.mark.only("sqlite", "a server's disk is its own to watch")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from postback_cast import SPRING, Postbacks, a_decision, registry
 from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, VISITOR, Installation, an_event
+from waiting import PATIENCE_SECONDS
 
 from attribution.evidence import Campaign
 from exporter import resolve
@@ -300,7 +301,7 @@ def test_a_target_that_hangs_holds_up_no_other(told: Postbacks) -> None:
 
     def tell(hook: object, values: dict[str, object], allowed: object) -> Reply:
         if "slow" in hook.url:  # type: ignore[attr-defined]
-            return Reply(status=204 if done.wait(30) else 500)
+            return Reply(status=204 if done.wait(PATIENCE_SECONDS) else 500)
         left[0] -= 1
         if not left[0]:
             done.set()

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping_cast import STRANGER, Installation, an_event
 from test_log import entry, row
+from waiting import PATIENCE_SECONDS
 
 from store.database import Server, Where
 from store.entry import Entry
@@ -48,7 +49,7 @@ class Late(Connection):
         if sql == "commit":
             super().execute("select 1").fetchone()  # what was sent before has been answered
             self.reached.set()
-            assert self.go_on.wait(10)
+            assert self.go_on.wait(PATIENCE_SECONDS)
             if self.gives_up:
                 raise GivenUp
         return super().execute(sql, values)
@@ -67,7 +68,7 @@ def late(where: Where, *entries: Entry) -> Iterator[Late]:
 
     with ThreadPoolExecutor(1) as threads:
         ended = threads.submit(commit)
-        assert connection.reached.wait(10)
+        assert connection.reached.wait(PATIENCE_SECONDS)
         try:
             yield connection
         finally:

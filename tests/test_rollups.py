@@ -472,7 +472,10 @@ def test_removed_events_stay_counted_and_their_visitors_are_forgotten(cast: Cast
     count(cast.where, [happened(visitor="c")])
     asyncio.run(purging.purge(cast.settings(retention_days=90), NOW, 5))
     assert cast.rows("select count(*) from events") == [(2,)]
-    assert cast.rows("select anonymous_id, visitor from rollup_visitors") == [("b" * 40, 2), ("c" * 40, 3)]
+    assert cast.rows("select anonymous_id, visitor from rollup_visitors order by visitor") == [
+        ("b" * 40, 2),
+        ("c" * 40, 3),
+    ]
     assert cast.rows("select seq from rollup_events order by seq") == [(3,), (4,)]
     assert cast.rows("select * from rollup_names") == []
     long_ago = Span(old // SLOT_MS, old // SLOT_MS + 1)

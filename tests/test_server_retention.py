@@ -391,7 +391,9 @@ def test_every_sum_holds_at_every_instant_while_all_work(stage: Stage, monkeypat
         stored = [threads.submit(collector, app) for app in (OWNER, STRANGER)]
         others = [threads.submit(again, work) for work in (stage.export, lambda: removed.append(stage.purge().events))]
         try:
-            while (len(removed) < 6 or sum(removed) < 200) and not any(other.done() for other in (*stored, *others)):
+            while (len(removed) < 6 or sum(removed) < 200 or looked < 4) and not any(
+                other.done() for other in (*stored, *others)
+            ):
                 stage.owed()
                 assert {a.difference for a in asyncio.run(accounts.look(NOON)).accounts} == {0}
                 looked += 1

@@ -29,7 +29,7 @@ def server(cluster: Databases) -> Iterator[Server]:
 
 def test_a_call_that_is_not_answered_in_time_fails_and_the_next_one_finds_the_server(server: Server) -> None:
     async def work() -> None:
-        async with await open_writer(server, "log", patience=0.5) as db:
+        async with await open_writer(server, "log", patience=1.5) as db:
             with pytest.raises(StoreUnavailable, match="the server does not answer"):
                 await db.value("select pg_sleep(60)")
             assert await db.value("select 1") == 1

@@ -68,6 +68,22 @@ def test_signs_of_life_come_three_times_in_the_time_that_silence_is_borne(tmp_pa
     assert heard == [(0, b"READY=1"), (0, alive), (100, alive), (200, alive), (300, alive)]
 
 
+def test_no_sign_of_life_comes_before_it_is_told_that_we_are_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though there is room for one where there was none for the other a moment before."""
+    heard = []
+    is_there_room = iter([False, True, True])
+
+    def tell(_: Manager, state: bytes) -> bool:
+        heard.append(state)
+        return next(is_there_room)
+
+    monkeypatch.setattr(Manager, "_tell", tell)
+    manager = Manager({"NOTIFY_SOCKET": "anywhere", "WATCHDOG_USEC": "1000000"})
+    manager.beat(0.0)
+    manager.beat(0.1)
+    assert heard == [b"READY=1", b"READY=1", b"WATCHDOG=1"]
+
+
 def test_nobody_to_tell_is_no_failure(tmp_path: Path) -> None:
     Manager({}).beat(0.0)
     gone = Manager({"NOTIFY_SOCKET": str(tmp_path / "gone"), "WATCHDOG_USEC": "1000000"})

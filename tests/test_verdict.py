@@ -1,5 +1,6 @@
 """What an answer of Segment's means, and how long to wait for the next attempt."""
 
+import time
 from typing import Any
 
 import pytest
@@ -125,6 +126,15 @@ NOW = 1_771_243_200.0  # Mon, 16 Feb 2026 12:00:00 GMT
 )
 def test_a_retry_after_is_read_as_seconds_or_as_a_date(header: str, seconds: float | None) -> None:
     assert retry_after(header, NOW) == seconds
+
+
+def test_a_date_of_no_known_zone_is_one_of_utc_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Pacific/Kiritimati")
+        time.tzset()
+        seconds = retry_after("Mon, 16 Feb 2026 12:10:00 -0000", NOW)
+    time.tzset()
+    assert seconds == 600
 
 
 @given(header=st.text() | st.dates().map(lambda date: f"{date:%a, %d %b %Y} 12:00:00 GMT"))

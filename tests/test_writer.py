@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from conftest import Cast
 from test_log import entry, rejection, row
+from waiting import PATIENCE_SECONDS
 
 from collector import writer as module
 from collector.writer import Stored, Writer
@@ -34,7 +35,7 @@ def with_writer(cast: Cast, work: Callable[[Writer, Database], Coroutine[Any, An
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110 - only the event loop's turn is waited for
             await asyncio.sleep(0)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 30.0  # longer than anything takes, on a machine that has much else to do
+PATIENCE_SECONDS = 60.0  # longer than anything takes, on a machine that has much else to do
 PAUSE_SECONDS = 0.001
 
 

@@ -6,6 +6,7 @@ says so. Which statuses are worth another attempt follows Segment's own clients 
 
 from __future__ import annotations
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -81,10 +82,16 @@ def retry_after(header: str, now: float) -> float | None:
     None without a header that can be read and asks for anything.
     """
     try:
-        seconds = int(header) if header.isdigit() else parsedate_to_datetime(header).timestamp() - now
+        seconds = int(header) if header.isdigit() else _moment(header) - now
     except (ValueError, OverflowError):
         return None
     return min(seconds, RETRY_AFTER_SECONDS) if seconds > 0 else None
+
+
+def _moment(date: str) -> float:
+    """Epoch seconds; a date whose zone is told as unknown, -0000, is one of UTC wherever this machine is."""
+    moment = parsedate_to_datetime(date)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def wait(attempt: int, retry_after: float | None, jitter: float) -> float | None:

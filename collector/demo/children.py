@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -64,7 +65,8 @@ class Children:
             threading.Thread(target=self._see_its_end, args=(process.pid,), daemon=True).start()
 
     def _see_its_end(self, pid: int) -> None:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        with suppress(ChildProcessError):  # whoever ends it was quicker to notice
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         if not self._ending:
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -126,7 +126,7 @@ async def _connect(db: Database, vault: Vault, now: int, head: int) -> None:
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
+    for _ in range(1_200):  # a minute, as on a machine that has much else to do
         if process.poll() is not None:
             raise ConfigError(f"the fake Segment did not start: is port {url.split(':')[2].split('/')[0]} free?")
         try:
