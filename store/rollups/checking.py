@@ -236,6 +236,7 @@ _BESIDE = {
         select audience, '', '', '', slot, entered, departed
         from audience_slots
         where app_key = ? and partner_key = ? and (audience, '', '', '', slot) > (?, ?, ?, ?, ?)
+          and (entered <> 0 or departed <> 0)
         order by audience, slot
         limit ?""",
     "computed traits": """/* checking.traits */
