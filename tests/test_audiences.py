@@ -247,7 +247,13 @@ def test_a_rebuild_makes_subjects_and_audiences_anew(fresh: Where) -> None:
 
 
 def test_a_check_counts_audiences_again(fresh: Where, tmp_path: Any) -> None:
+    def differences(scratch: str) -> list[str]:
+        (tmp_path / scratch).mkdir()
+        found = asyncio.run(check(fresh, tmp_path / scratch, NOW, lambda at, of: None))
+        return [each.what for each in found.differences]
+
     count(fresh, [said(True, NOW), said(False, NOW + SLOT_MS), said(True, NOW + 1)])
+    count(fresh, [said(True, NOW - SLOT_MS)])  # so that nobody entered when it seemed so
+    assert differences("true") == []
     look(fresh, "log", "update audience_slots set entered = entered + 1")
-    found = asyncio.run(check(fresh, tmp_path, NOW, lambda at, of: None))
-    assert [each.what for each in found.differences] == ["audiences entered and left"]
+    assert differences("wrong") == ["audiences entered and left"]

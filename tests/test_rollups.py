@@ -415,7 +415,9 @@ def checked(cast: Cast) -> Checked:
 
 def test_rollups_that_say_something_else_than_the_events_are_found(cast: Cast) -> None:
     count(cast.where, [happened(at=NOW - DAY_MS), happened(visitor="b"), happened("install")])
-    assert checked(cast) == Checked(3, 3, [])
+    for visitor in "cdefghijkl":  # whose set is stored in another form than that of all of them at once
+        count(cast.where, [happened(visitor=visitor)])
+    assert checked(cast) == Checked(13, 13, [])
     look(cast.where, "log", "update rollup_slots set events = 7 where facet = 'event' and value = 'install'")
     look(cast.where, "log", "update rollup_days set events = 8 where facet = 'referrer'")
     assert [(d.app_key, d.what, d.rollups, d.events) for d in checked(cast).differences] == [

@@ -175,7 +175,8 @@ def _differences(
     for place in sorted(ours.keys() | theirs.keys()):
         said, true = ours.get(place, (0, NOBODY)), theirs.get(place, (0, NOBODY))
         words = _words(said), _words(true)
-        if (said != true) if by_number else (words[0] != words[1]):
+        # One set has several stored forms, which depend on how it grew.
+        if words[0] != words[1] or (by_number and union([said[1]]) != union([true[1]])):
             yield Difference(listing[0], f"{facet} {place[1]}".strip(), place[0] * unit, *words)
 
 
@@ -236,6 +237,7 @@ _BESIDE = {
         select audience, '', '', '', slot, entered, departed
         from audience_slots
         where app_key = ? and partner_key = ? and (audience, '', '', '', slot) > (?, ?, ?, ?, ?)
+          and (entered <> 0 or departed <> 0)
         order by audience, slot
         limit ?""",
     "computed traits": """/* checking.traits */
