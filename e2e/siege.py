@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from processes import Cast, Footfall, Process
+from processes import PATIENCE_SECONDS, Cast, Footfall, Process
 
 SITE = "https://marketplace.example"
 VISITOR = "89b60ff131fa6d32b85f0893a8670fbc2a9608d0"
@@ -65,7 +65,7 @@ class Siege:
         self._statuses.clear()
         self._logged = len(self.collector.log())
 
-    def raw(self, sent: bytes, timeout: float = 10) -> bytes:
+    def raw(self, sent: bytes, timeout: float = PATIENCE_SECONDS) -> bytes:
         """Send bytes as they are; all that comes back until the other side closes, which it must do in time."""
         received = b""
         with self.collector.connect(timeout=timeout) as connection:

@@ -26,9 +26,9 @@ from store import balance
 DAY_SECONDS = 86_400
 ANSWER_SECONDS = 0.006  # about what a request takes here
 FIRST_REQUEST_SECONDS = 1.5
-POINT_SECONDS = 30.0
-FULL_DISK_SECONDS = 5.0
-SETTLE_SECONDS = 120.0
+POINT_SECONDS = 120.0
+FULL_DISK_SECONDS = 60.0
+SETTLE_SECONDS = 600.0
 LOOKS_EVERY = 10  # acts
 MOST_PENDING = 6  # faults that wait for a request; with more, no request would ever be well
 POISONED = ("com.heron.charts", "com.wren.forms")

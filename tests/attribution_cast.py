@@ -31,7 +31,7 @@ def touch(
 ) -> Touchpoint:
     """A campaign that was met so long before noon."""
     campaign = Campaign(source, name)
-    message_id = f"{zlib.crc32(repr((name, ago, ids, kind, origin)).encode()):032x}"
+    message_id = f"{zlib.crc32(repr((name, ago, ids, kind, origin, timed)).encode()):032x}"
     return Touchpoint(
         seq, message_id, NOON - ago, received_at, kind, origin, campaign, who(*(ids or ("anonymous:a",))), 0, timed
     )

@@ -184,6 +184,7 @@ def test_the_route_looks_at_most_once_in_a_while(cast: Cast, doors: Doors, monke
         (line,) = re.findall(r"^footfall_pending\{.*", doors.client.get("/metrics").text, re.MULTILINE)
         return str(line)
 
+    monkeypatch.setattr("collector.standing.LOOK_SECONDS", 3_600)
     asyncio.run(enter_a_key())
     doors.send(view())
     assert pending() == f'footfall_pending{{app="{cast.owner_app}",destination="main"}} 1'

@@ -152,7 +152,7 @@ def test_the_account_wins_over_a_user_id(doors: Doors, cast: Cast) -> None:
         ({"messageId": "a\0b"}, "invalid: the text holds NUL or half a character - at `$.messageId`"),
         ({"sharing": "yes"}, "invalid: Expected `bool | null`, got `str` - at `$.sharing`"),
         ({"occurredAt": "1999-12-31T23:59:59Z"}, BAD_TIME),
-        ({"occurredAt": iso(DAY_MS + 3_600_000)}, BAD_TIME),
+        ({"occurredAt": iso(2 * DAY_MS)}, BAD_TIME),
         ({"occurredAt": "now"}, "invalid: Invalid RFC3339 encoded datetime - at `$.occurredAt`"),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_message_id_told_twice_is_one_install(doors: Doors, cast: Cast) -> Non
     assert [receipt["duplicate"] for receipt in receipts] == [0, 1]
 
 
-@pytest.mark.parametrize("occurred", ["2026-01-01T10:00:00Z", iso(600_000)], ids=["behind", "ahead"])
+@pytest.mark.parametrize("occurred", ["2026-01-01T10:00:00Z", iso(36_000_000)], ids=["behind", "ahead"])
 def test_an_act_told_twice_with_its_time_is_one_also_when_the_senders_clock_is_ahead(
     doors: Doors, cast: Cast, occurred: str
 ) -> None:

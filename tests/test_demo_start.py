@@ -4,31 +4,54 @@ password."""
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SECRET_KEY, Cast
+from conftest import SECRET_KEY, Cast, the_cast
+from engines import Stores
 from starlette.testclient import TestClient
 
 from collector.app import Collector
 from collector.demo import launch
 from collector.demo.catalogue import BY_KEY
 from collector.demo.sign_ins import PEOPLE, SignIn, password_of
-from store.database import Database
+from store.database import Database, Where
 from store.engines import open_writer
 from store.people import passwords, roster
 from store.people.roster import Person
+from store.secrets import Vault
 from store.settings import Settings
 
 LISTED = ("com.fernhollow.board-charts", "eu.pebblewick.time-pockets", "com.tallowfinch.deskbell")
 HOST = "http://127.0.0.1:8000"
 
 
-@pytest.fixture
-def settings(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Three of the demo's apps: of all of them the past takes seconds."""
+@pytest.fixture(autouse=True)
+def three_apps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the demo's: of all of them the past takes seconds."""
     monkeypatch.setattr(launch, "APPS", tuple(BY_KEY[key] for key in LISTED))
+
+
+@pytest.fixture
+def settings(cast: Cast) -> Settings:
     return cast.settings(public_url=HOST)
+
+
+async def the_start(where: Where) -> tuple[str, str, list[SignIn]]:
+    """Once for all tests of what is there after it."""
+    tokens = await the_cast(where)
+    data_dir, url = (where, None) if isinstance(where, Path) else (Path("nowhere"), where.url)
+    settings = Settings(data_dir=data_dir, database_url=url, secret_key=SECRET_KEY, public_url=HOST)
+    return *tokens, (await launch.prepare(settings, False))[1]
+
+
+@pytest.fixture
+def started(stores: Stores, tmp_path: Path) -> tuple[Cast, list[SignIn]]:
+    """The demo was started once; the store, and what was said of those who may sign in."""
+    token, installs_token, known = stores.filled(the_start).given
+    where = stores.new(tmp_path / "data", the_start)
+    return Cast(tmp_path / "data", where, token, installs_token, Vault(SECRET_KEY)), known
 
 
 def start(settings: Settings, is_public: bool = False) -> list[SignIn]:
@@ -51,18 +74,18 @@ async def _choose(db: Database, email: str, password: str) -> None:
         await roster.set_password(db, 0, person, passwords.hashed(password), email)
 
 
-def test_one_app_sends_its_past_another_begins_now_and_a_third_has_no_key(settings: Settings, cast: Cast) -> None:
-    start(settings)
+def test_one_app_sends_its_past_another_begins_now_and_a_third_has_no_key(started: tuple[Cast, list[SignIn]]) -> None:
+    cast, _ = started
     head = cast.rows("select max(seq) from events")[0][0]
     starts = cast.rows("select app_key, start_seq from destinations order by app_key", nature="registry")
     assert starts == [(LISTED[0], 0), (LISTED[1], head)]
     assert {app for (app,) in cast.rows("select distinct app_key from events")} == set(LISTED)
 
 
-def test_a_second_start_makes_nothing_anew_and_says_the_same_passwords(settings: Settings, cast: Cast) -> None:
-    first = start(settings)
+def test_a_second_start_makes_nothing_anew_and_says_the_same_passwords(started: tuple[Cast, list[SignIn]]) -> None:
+    cast, first = started
     before = cast.balance(), cast.rows("select email, password_hash from people", nature="registry")
-    assert start(settings) == first
+    assert start(cast.settings(public_url=HOST)) == first
     assert (cast.balance(), cast.rows("select email, password_hash from people", nature="registry")) == before
 
 
@@ -82,8 +105,10 @@ def test_a_start_that_was_cut_off_is_made_up_for(
     assert len(cast.rows("select 1 from destinations", nature="registry")) == 2
 
 
-def test_everybody_has_a_password_that_the_portal_would_take_and_nothing_keeps(settings: Settings, cast: Cast) -> None:
-    known = start(settings)
+def test_everybody_has_a_password_that_the_portal_would_take_and_nothing_keeps(
+    started: tuple[Cast, list[SignIn]],
+) -> None:
+    cast, known = started
     assert [who.email for who in known] == [who.email for who in PEOPLE]
     stored = cast.every_byte()
     for who in known:
@@ -91,8 +116,8 @@ def test_everybody_has_a_password_that_the_portal_would_take_and_nothing_keeps(s
         assert who.password.encode() not in stored
 
 
-def test_whoever_chose_a_password_keeps_it(settings: Settings) -> None:
-    start(settings)
+def test_whoever_chose_a_password_keeps_it(started: tuple[Cast, list[SignIn]]) -> None:
+    settings = started[0].settings(public_url=HOST)
     in_registry(settings, lambda db: _choose(db, "owner@saltlight.example", "pebble umbrella tuesday forks"))
     said = {who.email: who.password for who in start(settings)}
     assert said["owner@saltlight.example"] == ""
@@ -104,8 +129,8 @@ def test_on_a_public_address_nobody_is_made_up(settings: Settings, cast: Cast) -
     assert cast.rows("select email from people", nature="registry") == []
 
 
-def test_the_passwords_outlive_a_rotated_key(settings: Settings, cast: Cast) -> None:
-    first = start(settings)
+def test_the_passwords_outlive_a_rotated_key(started: tuple[Cast, list[SignIn]]) -> None:
+    cast, first = started
     rotated = cast.settings(public_url=HOST, secret_key=f"{'c4' * 4}0123456789abcdef89abcdef01234567\n{SECRET_KEY}")
     assert start(rotated) == first
 
