@@ -86,7 +86,9 @@ class Follower:
         """
         at = await standing(self._reader)
         if at.taken_by != self._name and at.taken_until >= now:
-            return 0
+            if self._writer.shared:
+                return 0
+            await self._writer.change(_TAKE_BACK)  # it writes no more, or we could not
         wanted, deleted = await _asked_for(self._registry)
         settled = await log.settled(self._reader)
         if deleted > at.deletion_id:
@@ -339,6 +341,11 @@ _ASKED_FOR = """/* rollups.asked_for */
     select
       (select coalesce(max(rebuild_id), 0) from rebuilds),
       (select coalesce(max(deletion_id), 0) from event_deletions)"""
+
+_TAKE_BACK = """/* rollups.take_back */
+    update rollups
+    set taken_until = 0
+    where one = 1"""
 
 _LEAVE = """/* rollups.leave */
     update rollups
