@@ -204,3 +204,4 @@ def test_a_disabled_webhook_is_noticed_on_its_page_and_once_in_the_audit(house: 
     assert "Enable again" in browser.get(f"{BASE}/{target.target_id}").text
     assert "Postbacks disabled" in browser.get("/audit").text
     assert "Postbacks to 1 target is disabled" in browser.get(f"/apps/{APP}/deliveries").text
+    assert "A postback is disabled" in browser.get("/").text

@@ -29,6 +29,7 @@ from collector.portal.words import COUNTED, KINDS
 from store import destinations, ledger, registry
 from store.destinations import Destination
 from store.ledger import Cursor
+from store.postbacks import delivering, targets
 from store.registry import App, Partner
 from store.rollups import reading
 from store.rollups.counting import SLOTS_A_DAY
@@ -98,7 +99,7 @@ async def _card(opened: Stores, partner_key: str, app: App, view: View, state: S
 
 
 async def _states(portal: Portal, opened: Stores, apps: Sequence[App]) -> Mapping[str, State]:
-    """How the destinations of each app stand, in a word: the one that needs somebody most."""
+    """How the destinations and postbacks of each app stand, in a word: the one that needs somebody most."""
     live = await destinations.active(portal.registry, [app.app_key for app in apps])
     keys = [(d.app_key, d.destination_id) for d in live]
     cursors = await ledger.some_cursors(opened.ledger, keys) if opened.ledger and keys else {}
@@ -106,10 +107,15 @@ async def _states(portal: Portal, opened: Stores, apps: Sequence[App]) -> Mappin
     found: dict[str, list[State]] = {}
     for d in live:
         found.setdefault(d.app_key, []).append(stands(d, cursors.get((d.app_key, d.destination_id)), portal.now()))
+    disabled = await delivering.disabled(opened.ledger) if opened.ledger else {}
+    for target in await targets.of_apps(portal.registry, states) if disabled else ():
+        if target.keys in disabled:
+            found.setdefault(target.app_key, []).append(DISABLED)
     return states | {app_key: min(each, key=lambda state: MOODS.index(state.mood)) for app_key, each in found.items()}
 
 
 MOODS = ("bad", "wait", "good")
+DISABLED = State("bad", "A postback is disabled")
 
 
 def stands(d: Destination, cursor: Cursor | None, now: int) -> State:
