@@ -20,6 +20,19 @@ WAITS = """
     const later = setTimeout;
     setTimeout = (act, wait, ...more) => { if (wait) waits.push(wait); return later(act, wait, ...more); };
 """
+# The same, but nobody goes on before the test says so; `due` is when the last of them wanted to.
+HELD = """
+    window.waits = [];
+    window.held = [];
+    window.due = 0;
+    const later = setTimeout;
+    setTimeout = (act, wait, ...more) => {
+      if (!wait) return later(act, 0, ...more);
+      waits.push(wait);
+      held.push(() => act(...more));
+      due = Date.now() + wait;
+    };
+"""
 NOBODY_WAITS = "const later = setTimeout; setTimeout = (act, wait, ...more) => wait ? 0 : later(act, 0, ...more);"
 LINK = '<a data-footfall-cta="Buy" href="/elsewhere" id="buy">Buy</a>'
 WRITTEN_DOWN = """
@@ -192,12 +205,14 @@ def test_waits_grow_from_try_to_try(page: Page, recorder: Recorder) -> None:
 
 
 def test_retry_after_is_honoured_by_clicks_too(page: Page, recorder: Recorder) -> None:
-    page.add_init_script(WAITS)
+    page.add_init_script(HELD)
     open_listing(page, recorder, src=recorder.url("/js/footfall.js", "collect.test"))
     recorder.fault(status=503, retry_after=2)
     page.click("#trial")
-    recorder.wait_until(lambda: len(recorder.posts) == 2)
+    page.wait_for_function("waits.length")
     page.click("#trial")
+    page.wait_for_function("Date.now() > due")
+    page.evaluate("held.forEach((go_on) => go_on())")
 
     recorder.wait_for("cta_click", 2)
     assert len(recorder.posts) == 3
