@@ -7,8 +7,9 @@ here as rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,8 +17,8 @@ from store.attribution.reading import Made
 from store.database import Connection, Database, Engine
 from store.event import COLUMNS, Event, event_of
 from store.ledger import LeaseLost
+from store.lookup import MARKS, look_up
 
-TOGETHER = 50  # values that one statement looks for
 STRETCH = 200_000  # seqs that one statement looks through
 
 
@@ -189,18 +190,13 @@ async def events_at(db: Database, app_key: str, seqs: Iterable[int]) -> list[Eve
 
 
 def _events_at(connection: Connection, app_key: str, seqs: Sequence[int]) -> list[Event]:
-    found = {}
-    for values in _in_lots(seqs):
-        found.update({row[0]: event_of(row) for row in connection.execute(_EVENTS_AT, (app_key, *values))})
-    return [found[seq] for seq in sorted(found)]
+    return [event_of(row) for row in sorted(look_up(connection, _EVENTS_AT, (app_key,), seqs), key=itemgetter(0))]
 
-
-_MARKS = ", ".join("?" * TOGETHER)
 
 _EVENTS_AT = f"""/* attributing.events_at */
     select {COLUMNS}
     from events
-    where app_key = ? and seq in ({_MARKS})"""  # noqa: S608 - our own column names, and question marks
+    where app_key = ? and seq in ({MARKS})"""  # noqa: S608 - our own column names, and question marks
 
 
 # What a visit with a campaign has in its address, in whichever case: UTM parameters, or a click id, whose name ends so.
@@ -254,16 +250,13 @@ _STORED = ", ".join(Stored._fields)
 
 def installs(connection: Connection, app_key: str, seqs: Iterable[int]) -> list[Stored]:
     """Some of an app's, by their seqs."""
-    found = []
-    for values in _in_lots(sorted(seqs)):
-        found += [Stored(*row) for row in connection.execute(_INSTALLS, (app_key, *values))]
-    return found
+    return [Stored(*row) for row in look_up(connection, _INSTALLS, (app_key,), sorted(seqs))]
 
 
 _INSTALLS = f"""/* attributing.installs */
     select {_STORED}
     from conversions
-    where app_key = ? and seq in ({_MARKS})"""  # noqa: S608 - our own column names, and question marks
+    where app_key = ? and seq in ({MARKS})"""  # noqa: S608 - our own column names, and question marks
 
 
 def installs_of(connection: Connection, app_key: str, mark: bytes, limit: int) -> list[int]:
@@ -281,10 +274,7 @@ _OF_IDENTITY = """/* attributing.of_identity */
 
 def open_of(connection: Connection, app_key: str, marks: Iterable[bytes], since: int) -> list[tuple[bytes, int, int]]:
     """(identity, seq, open until) of the installs of these identities that evidence of then may change."""
-    found = []
-    for values in _in_lots(sorted(marks)):
-        found += connection.execute(_OPEN_OF, (app_key, since, *values)).fetchall()
-    return found
+    return list(look_up(connection, _OPEN_OF, (app_key, since), sorted(marks)))
 
 
 # By their identities: `+ 0` keeps an engine from going through all that are open instead.
@@ -293,14 +283,7 @@ _OPEN_OF = f"""/* attributing.open_of */
     from conversion_identities
     join conversions
       on conversions.app_key = conversion_identities.app_key and conversions.seq = conversion_identities.seq
-    where conversion_identities.app_key = ? and open + 0 = 1 and open_until >= ? and identity in ({_MARKS})"""  # noqa: S608 - as above
-
-
-def _in_lots(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """TOGETHER at a time, the last repeated."""
-    for at in range(0, len(values), TOGETHER):
-        some = values[at : at + TOGETHER]
-        yield [*some, *[some[-1]] * (TOGETHER - len(some))]
+    where conversion_identities.app_key = ? and open + 0 = 1 and open_until >= ? and identity in ({MARKS})"""  # noqa: S608 - as above
 
 
 def closing(connection: Connection, app_key: str, before: int, limit: int) -> list[Stored]:

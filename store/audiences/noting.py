@@ -15,12 +15,12 @@ import msgspec
 from store.audiences.statements import COMPUTED, ENTERED, EXITED, Membership, Statement, Trait, statements
 from store.database import Connection
 from store.event import PARTNER
+from store.lookup import MARKS, look_up
 from store.rollups.facets import Counted
 from store.subjects.naming import ANONYMOUS, Id, Listing, node
 
 SLOT_MS = 1_800_000
 MOST_NAMES = 300  # of audiences, and of traits, of one app; the first that came
-TOGETHER = 100  # ids that one statement looks for
 AUDIENCE, TRAIT = "audience", "trait"
 
 
@@ -150,12 +150,9 @@ class _Members:
 
     def _stood(self) -> Iterator[tuple[Place, Standing]]:
         ids = sorted({who.id for _, who, _ in self._told})
-        for at in range(0, len(ids), TOGETHER):
-            some = ids[at : at + TOGETHER]
-            some += some[-1:] * (TOGETHER - len(some))
-            rows = self._connection.execute(_MEMBERS, (*self._listing, *some)).fetchall()
-            for audience, text, kind, member, moment, seq, told_seq in rows:
-                yield (audience, Id(kind, text)), Standing(moment, seq, bool(member), told_seq)
+        rows = look_up(self._connection, _MEMBERS, self._listing, ids)
+        for audience, text, kind, member, moment, seq, told_seq in rows:
+            yield (audience, Id(kind, text)), Standing(moment, seq, bool(member), told_seq)
 
     def _put(self, place: Place, at: int, seq: int, member: bool) -> None:
         stood = self._standing.get(place)
@@ -212,8 +209,6 @@ def leave(connection: Connection, listing: Listing, audiences: Counter[str], at:
     connection.executemany(_MOVE, list(_moves(listing, moved)))
 
 
-_MARKS = ", ".join("?" * TOGETHER)
-
 _NAMES = """/* audiences.names */
     select form, name, first_at, last_at
     from audiences
@@ -235,7 +230,7 @@ _KEEP_TRAIT = """/* audiences.keep_trait */
 _MEMBERS = f"""/* audiences.members */
     select audience, id, kind, member, at, seq, told_seq
     from audience_members
-    where app_key = ? and partner_key = ? and id in ({_MARKS})"""  # noqa: S608 - a number of question marks
+    where app_key = ? and partner_key = ? and id in ({MARKS})"""  # noqa: S608 - a number of question marks
 
 _KEEP_MEMBER = """/* audiences.keep_member */
     insert into audience_members (app_key, partner_key, audience, id, kind, member, at, seq, told_seq)

@@ -7,7 +7,7 @@ the right to with its first statement, and loses the transaction when another wa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from store.audiences import noting as audiences
 from store.database import Connection
 from store.event import PARTNER
+from store.lookup import MARKS, look_up
 from store.rollups import event_names
 from store.rollups.facets import CTA, FACETS, REST, TAB, Counted, facets, label, most_values
 from store.rollups.journeys import Journey, advance, step_of
@@ -24,7 +25,6 @@ from store.subjects import noting as subjects
 SLOT_MS = 1_800_000
 SLOTS_A_DAY = 48
 LEASE_MS = 30_000
-TOGETHER = 100  # ids that one statement looks for
 MOST_APPS_KNOWN = 500
 
 Listing = tuple[str, str]  # an app's key, and the partner's whose it was
@@ -105,7 +105,7 @@ def _numbered(connection: Connection, visitors: Iterable[tuple[str, str]]) -> di
     numbers = {}
     new = []
     for partner_key, ids in by_partner.items():
-        found = dict(_among(connection, _NUMBERS, (partner_key,), ids))
+        found = dict(look_up(connection, _NUMBERS, (partner_key,), ids))
         next_number = last_number(connection, partner_key) + 1
         for number, anonymous_id in enumerate((each for each in ids if each not in found), next_number):
             found[anonymous_id] = number
@@ -118,14 +118,6 @@ def _numbered(connection: Connection, visitors: Iterable[tuple[str, str]]) -> di
 def last_number(connection: Connection, partner_key: str) -> int:
     """The greatest number of a partner's visitors; 0: there are none."""
     return int(connection.execute(_LAST_NUMBER, (partner_key,)).fetchone()[0])
-
-
-def _among(connection: Connection, sql: str, fixed: tuple[Any, ...], values: Sequence[Any]) -> Iterator[Any]:
-    """The rows of a statement that looks for TOGETHER values at once."""
-    for at in range(0, len(values), TOGETHER):
-        some = list(values[at : at + TOGETHER])
-        some += some[-1:] * (TOGETHER - len(some))
-        yield from connection.execute(sql, (*fixed, *some)).fetchall()
 
 
 # --- what
@@ -198,7 +190,7 @@ def _journeys(
     return {
         (*listing, visitor): _journey(told, trail)
         for listing, visitors in of_listing.items()
-        for visitor, *told, trail in _among(connection, _JOURNEYS, listing, sorted(visitors))
+        for visitor, *told, trail in look_up(connection, _JOURNEYS, listing, sorted(visitors))
     }
 
 
@@ -306,8 +298,6 @@ def _note_events(connection: Connection, events: Sequence[Counted], numbers: dic
     connection.executemany(_NOTE_NAME, sorted(names))
 
 
-_MARKS = ", ".join("?" * TOGETHER)
-
 _TAKE_TURN = """/* rollups.take_turn */
     update rollups
     set taken_by = ?, taken_until = ?
@@ -327,7 +317,7 @@ _MOVE_ON = """/* rollups.move_on */
 _NUMBERS = f"""/* rollups.numbers */
     select anonymous_id, visitor
     from rollup_visitors
-    where partner_key = ? and anonymous_id in ({_MARKS})"""  # noqa: S608 - a number of question marks
+    where partner_key = ? and anonymous_id in ({MARKS})"""  # noqa: S608 - a number of question marks
 
 _LAST_NUMBER = """/* rollups.last_number */
     select coalesce(max(visitor), 0)
@@ -350,7 +340,7 @@ _NEW_VALUE = """/* rollups.new_value */
 _JOURNEYS = f"""/* rollups.journeys */
     select visitor, begun_at, viewed_at, last_at, done, steps, trail
     from rollup_journeys
-    where app_key = ? and partner_key = ? and visitor in ({_MARKS})"""  # noqa: S608 - a number of question marks
+    where app_key = ? and partner_key = ? and visitor in ({MARKS})"""  # noqa: S608 - a number of question marks
 
 _KEEP_JOURNEY = """/* rollups.keep_journey */
     insert into rollup_journeys (app_key, partner_key, visitor, begun_at, viewed_at, last_at, done, steps, trail)

@@ -13,12 +13,13 @@ import msgspec
 
 from store.database import Connection, Database
 from store.log import NO_END
+from store.lookup import MARKS, look_up
 from store.rollups import stored
 from store.rollups.counting import SLOTS_A_DAY
 from store.rollups.facets import BEFORE, EVENT, NAMES, NEXT, REST, SUPPRESSED, TIME
 from store.rollups.journeys import BUCKETS, MOST_STEPS, Link, link_of
 from store.rollups.sets import Visitors, union
-from store.rollups.stored import MARKS, TOGETHER, Scope, Sets, Span
+from store.rollups.stored import Scope, Sets, Span
 
 FUNNEL = ("page_view", "tab_click", "cta_click", "app_request", "install")
 MOST_ROWS = 100  # of a breakdown
@@ -304,12 +305,8 @@ def _among(connection: Connection, scope: Scope, span: Span, anonymous_ids: Sequ
     among = stored.filtered(connection, scope, span)
     if among is None:
         return set(anonymous_ids)
-    numbers = {}
-    for at in range(0, len(anonymous_ids), TOGETHER):
-        some = list(anonymous_ids[at : at + TOGETHER])
-        some += some[-1:] * (TOGETHER - len(some))
-        numbers.update(dict(connection.execute(_NUMBERS_OF, (scope.partner_key, *some)).fetchall()))
-    return {anonymous_id for anonymous_id, number in numbers.items() if number in among}
+    numbers = look_up(connection, _NUMBERS_OF, (scope.partner_key,), anonymous_ids)
+    return {anonymous_id for anonymous_id, number in numbers if number in among}
 
 
 def _seqs_of(connection: Connection, scope: Scope, number: int, before: int, limit: int) -> list[tuple[str, int]]:

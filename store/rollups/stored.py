@@ -15,11 +15,10 @@ import msgspec
 
 from store.audiences.reading import visitors_in
 from store.database import Connection
+from store.lookup import MARKS, look_up
 from store.rollups.counting import SLOTS_A_DAY, Listing, open_day
 from store.rollups.facets import AUDIENCE
 from store.rollups.sets import Visitors, union
-
-TOGETHER = 50  # values that are asked for at once
 
 
 class Span(NamedTuple):
@@ -96,12 +95,9 @@ def some(
     """Some values of a facet, as far as they were there, in order."""
     found: dict[str, Sets] = {}
     windows = _windows(connection, scope, facet, span) if wanted else []
-    for at in range(0, len(wanted), TOGETHER):
-        asked = list(wanted[at : at + TOGETHER])
-        asked += asked[-1:] * (TOGETHER - len(asked))
-        for kind, window in windows:
-            for row in connection.execute(_SOME[kind], (*window, *asked)).fetchall():
-                _gather(found, *row)
+    for kind, window in windows:
+        for row in look_up(connection, _SOME[kind], window, wanted):
+            _gather(found, *row)
     yield from sorted(found.items())
 
 
@@ -154,8 +150,6 @@ def _joined(pieces: Iterable[Piece]) -> list[Piece]:
         found.append(piece)
     return found
 
-
-MARKS = ", ".join("?" * TOGETHER)
 
 _ALL = {
     "days": """/* rollups.all_days */

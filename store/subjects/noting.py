@@ -6,11 +6,12 @@ An event that names one id costs nothing here, and one that names what was named
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from store.database import Connection
 from store.event import PARTNER
 from store.ids import is_anonymous_id
+from store.lookup import MARKS, look_up
 from store.rollups.facets import Counted
 from store.subjects.graph import Graph, Link, Node
 from store.subjects.naming import (
@@ -29,7 +30,6 @@ from store.subjects.naming import (
 )
 
 DAY_MS = 86_400_000
-TOGETHER = 100  # ids that one statement looks for
 
 
 def note(connection: Connection, events: Sequence[Counted]) -> dict[int, Id]:
@@ -151,21 +151,13 @@ def graph_of(connection: Connection, listing: Listing) -> Graph:
 
 def _read(connection: Connection, listing: Listing, graph: Graph, ids: Collection[Id]) -> None:
     wanted = set(ids)
-    for some in _in_parts(sorted({each.id for each in wanted})):
-        for text, kind, subject, shared in connection.execute(_IDS, (*listing, *some)).fetchall():
-            if (each := Id(kind, text)) in wanted:
-                graph.nodes[each] = Node({}, subject, shared)
-        for text, kind, other, other_kind, alias, followed, day in connection.execute(
-            _LINKS, (*listing, *some)
-        ).fetchall():
-            if (each := Id(kind, text)) in wanted:
-                graph.nodes[each].links[Id(other_kind, other)] = Link(bool(alias), bool(followed), day)
-
-
-def _in_parts(texts: Sequence[str]) -> Iterable[list[str]]:
-    for at in range(0, len(texts), TOGETHER):
-        some = list(texts[at : at + TOGETHER])
-        yield some + some[-1:] * (TOGETHER - len(some))
+    texts = sorted({each.id for each in wanted})
+    for text, kind, subject, shared in look_up(connection, _IDS, listing, texts):
+        if (each := Id(kind, text)) in wanted:
+            graph.nodes[each] = Node({}, subject, shared)
+    for text, kind, other, other_kind, alias, followed, day in look_up(connection, _LINKS, listing, texts):
+        if (each := Id(kind, text)) in wanted:
+            graph.nodes[each].links[Id(other_kind, other)] = Link(bool(alias), bool(followed), day)
 
 
 def keep(connection: Connection, listing: Listing, graph: Graph) -> None:
@@ -182,8 +174,6 @@ def keep(connection: Connection, listing: Listing, graph: Graph) -> None:
     connection.executemany(_KEEP_ID, [(*listing, each.id, each.kind, n.subject, n.shared) for each, n in nodes])
 
 
-_MARKS = ", ".join("?" * TOGETHER)
-
 _IS_VISITOR = """/* subjects.is_visitor */
     select 1
     from rollup_visitors
@@ -192,12 +182,12 @@ _IS_VISITOR = """/* subjects.is_visitor */
 _IDS = f"""/* subjects.ids */
     select id, kind, subject, shared
     from subject_ids
-    where app_key = ? and partner_key = ? and id in ({_MARKS})"""  # noqa: S608 - a number of question marks
+    where app_key = ? and partner_key = ? and id in ({MARKS})"""  # noqa: S608 - a number of question marks
 
 _LINKS = f"""/* subjects.links */
     select id, kind, other_id, other_kind, alias, followed, day
     from subject_links
-    where app_key = ? and partner_key = ? and id in ({_MARKS})"""  # noqa: S608 - a number of question marks
+    where app_key = ? and partner_key = ? and id in ({MARKS})"""  # noqa: S608 - a number of question marks
 
 _KEEP_LINK = """/* subjects.keep_link */
     insert into subject_links (app_key, partner_key, id, kind, other_id, other_kind, alias, followed, day)
