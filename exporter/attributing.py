@@ -17,10 +17,12 @@ from attribution.reading import Unreadable, ids_of, read
 from attribution.rules import Rules, resolved
 from exporter import crash, turn
 from exporter.attributed import Attributed
+from exporter.installs import marks, of_text
 from exporter.report import Voice
-from exporter.turn import Anew, Done, Earned, Told, Work
+from exporter.revenue import Earned
+from exporter.turn import Anew, Done, Told, Work
 from store import event_rules, log, registry
-from store.attribution import following, touchpoints
+from store.attribution import earnings, following, touchpoints
 from store.attribution.following import Cursor
 from store.attribution.rules import kept, of_app
 from store.database import Connection, Database
@@ -34,7 +36,7 @@ from store.subjects import reading as subjects
 RUN = 2_000  # events of one transaction
 SHORTER = 8  # as a part of what failed; what succeeds is doubled
 CLOSED = 500  # installs of one transaction
-FORGOTTEN = 2_000  # touchpoints of one transaction
+FORGOTTEN = 2_000  # touchpoints, or what was earned, of one transaction
 LEASE_SECONDS = 60.0
 MOST_KNOWN = 50  # ids of one person
 MARGIN_MS = 24 * 3_600_000
@@ -43,7 +45,7 @@ PATIENCE_SECONDS = 5.0  # for the collector, which tells from what came in who i
 Brought = Callable[[Event], Money | None]  # what an event earned
 
 
-async def earnings(registry_db: Database, app: App) -> Brought:
+async def bringing(registry_db: Database, app: App) -> Brought:
     """What an app's events bring, as it was said of them when they were received."""
     histories = await event_rules.of_app(registry_db, app.app_key)
 
@@ -120,7 +122,7 @@ class Attributing:
             return
         self._sums.apps += 1
         rules = resolved(*of_app(await kept(self._registry, app.app_key)))
-        brought = await earnings(self._registry, app)
+        brought = await bringing(self._registry, app)
         up_to = min(cursor.newest_seq, known_up_to)
         fits = RUN
         while cursor.seq < up_to and not self._stop.is_set():
@@ -159,9 +161,12 @@ class Attributing:
     ) -> Cursor:
         stretch = await following.next_events(self._log, app.app_key, cursor.seq, up_to, most)
         read, parked = _read(app, stretch.events)
-        anew = await self._ledger.run(_concerned, app.app_key, [(event, evidence) for event, evidence in read])
+        anew, told_of = await self._ledger.run(_concerned, app.app_key, read)
         installs = [(event, evidence.conversion) for event, evidence in read if evidence.conversion]
-        known = await self._known(app, [event for event, _ in installs])
+        earned = {event.seq: (event, money) for event, _ in read if (money := brought(event)) is not None}
+        who = {event.seq: evidence.identities for event, evidence in read}
+        asked = [*(event for event, _ in installs), *(event for event, _ in earned.values()), *told_of.values()]
+        known = await self._known(app, asked)
         more = await self._known_of(app, anew)
         work = Work(
             stretch.up_to,
@@ -169,7 +174,12 @@ class Attributing:
             [(touchpoint, app.partner_key) for _, evidence in read for touchpoint in evidence.touchpoints],
             [Told(conversion, app.partner_key, known.get(conversion.seq, ())) for _, conversion in installs],
             {seq: each._replace(known=more.get(seq, ())) for seq, each in anew.items()},
-            earned=list(_earned(app, read, brought)),
+            earned=[
+                Earned(seq, who[seq], app.partner_key, event.occurred_at, event.received_at, money)
+                for seq, (event, money) in earned.items()
+            ],
+            known={seq: known[seq] for seq in earned}
+            | {seq: (*who[event.seq], *known[event.seq]) for seq, event in told_of.items()},
             parked=parked,
         )
         done = await self._take(cursor, work, now)
@@ -232,19 +242,27 @@ class Attributing:
         return cursor
 
     async def _forget(self, app_key: str, keep: int, now: int) -> None:
-        """Remove touchpoints that no install can count any more, and note when there is something to do again."""
-        n = FORGOTTEN
-        while n == FORGOTTEN and not self._stop.is_set():
-            n = await self._ledger.atomic(_forget, app_key, now - keep)
-            self._sums.forgotten += n
-            await self._lease(app_key)
-        await self._ledger.atomic(following.be_due, app_key, keep + MARGIN_MS)
+        """Remove touchpoints and earnings that no install can count any more, and note when there is something to do
+        again."""
+        for forget, before in ((_forget_touchpoints, now - keep), (_forget_earnings, now - MARGIN_MS)):
+            n = FORGOTTEN
+            while n == FORGOTTEN and not self._stop.is_set():
+                n = await self._ledger.atomic(forget, app_key, before)
+                self._sums.forgotten += n
+                await self._lease(app_key)
+        await self._ledger.atomic(following.be_due, app_key, keep + MARGIN_MS, MARGIN_MS)
 
 
-def _forget(connection: Connection, app_key: str, before: int) -> int:
+def _forget_touchpoints(connection: Connection, app_key: str, before: int) -> int:
     rows = touchpoints.oldest(connection, app_key, before, FORGOTTEN)
-    gone = [(seq, part, at, turn.touch_marks(identities)) for seq, part, at, identities in rows]
+    gone = [(seq, part, at, marks(of_text(identities), guessed=True)) for seq, part, at, identities in rows]
     touchpoints.forget(connection, app_key, gone)
+    return len(gone)
+
+
+def _forget_earnings(connection: Connection, app_key: str, before: int) -> int:
+    gone = [(seq, marks(of_text(ids))) for seq, ids in earnings.oldest(connection, app_key, before, FORGOTTEN)]
+    earnings.forget(connection, app_key, gone)
     return len(gone)
 
 
@@ -266,13 +284,20 @@ def _read(app: App, events: Iterable[Event]) -> tuple[list[tuple[Event, Evidence
     return found, parked
 
 
-def _concerned(connection: Connection, app_key: str, told: Sequence[tuple[Event, Evidence]]) -> dict[int, Anew]:
-    """The open installs of which an event tells something: a touchpoint, or that two ids are the same one's."""
+def _concerned(
+    connection: Connection, app_key: str, told: Sequence[tuple[Event, Evidence]]
+) -> tuple[dict[int, Anew], dict[int, Event]]:
+    """By seq, the open installs of which an event tells something: a touchpoint, or that two ids are the same one's;
+    and what was earned, and counts for no install yet, of which one tells the latter."""
     by_mark: dict[bytes, list[Event]] = {}
+    linking: dict[bytes, list[Event]] = {}
     for event, evidence in told:
         if evidence.touchpoints or len(evidence.identities) > 1:
             for each in evidence.identities:
                 by_mark.setdefault(bytes.fromhex(each.mark), []).append(event)
+        if len(evidence.identities) > 1:
+            for mark in marks(evidence.identities):
+                linking.setdefault(mark, []).append(event)
     found: dict[int, Anew] = {}
     since = min((event.received_at for event, _ in told), default=0)
     for mark, seq, open_until in following.open_of(connection, app_key, by_mark, since):
@@ -280,22 +305,17 @@ def _concerned(connection: Connection, app_key: str, told: Sequence[tuple[Event,
             known = found.get(seq)
             if event.received_at <= open_until and (known is None or event.seq > known.seq):
                 found[seq] = Anew(event.seq, event.received_at)
-    return found
+    nobodys = earnings.nobodys(connection, app_key, linking, since) if earnings.are_any(connection, app_key) else []
+    links = [(seq, event) for mark, seq, until in nobodys for event in linking[mark] if event.received_at <= until]
+    return found, dict(sorted(links, key=lambda each: each[1].seq))
 
 
 def _known(
     connection: Connection, listing: tuple[str, str], events: Sequence[Event]
 ) -> dict[int, tuple[Identity, ...]]:
+    of_each = {event.seq: ids_of(event) for event in events}
     found = {}
-    for event in events:
-        own = ids_of(event)
+    for own in set(of_each.values()):
         more = {each for kind, text in own for each in subjects.read_ids(connection, listing, kind, text)}
-        found[event.seq] = tuple(identity(*each) for each in sorted(more - set(own))[:MOST_KNOWN])
-    return found
-
-
-def _earned(app: App, told: Iterable[tuple[Event, Evidence]], brought: Brought) -> Iterable[Earned]:
-    for event, evidence in told:
-        money = brought(event)
-        if money is not None:
-            yield Earned(evidence.identities, app.partner_key, event.occurred_at, money)
+        found[own] = tuple(identity(*each) for each in sorted(more - set(own))[:MOST_KNOWN])
+    return {seq: found[own] for seq, own in of_each.items()}

@@ -1,138 +1,45 @@
 """The exporter follows the log for attribution: what it keeps, decides, decides anew and forgets, on both engines."""
 
-import asyncio
 import itertools
 import json
 import signal
 import subprocess
 import sys
-from collections import Counter
 from typing import Any
 
 import pytest
+from attribution_runs import (
+    AUTUMN,
+    DAY,
+    HOUR,
+    LATER,
+    OWNERS,
+    SPRING,
+    ask,
+    check_sums,
+    decided,
+    follow,
+    installed,
+    installs,
+    opened,
+    set_rules,
+    view,
+)
 from click.testing import CliRunner
 from engines import look
-from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, Details, Installation, Silence, an_event
+from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, Details, Installation, an_event
 
 import footfall
-from attribution import decision, explaining
-from attribution.decision import WHOLE, Decision
-from attribution.models import NAMES
+from attribution import explaining
+from attribution.decision import WHOLE
 from exporter import turn
-from exporter.attributed import Attributed
-from exporter.attributing import Attributing
-from store import event_rules, log
-from store.attribution import reading, rules
+from store.attribution import reading
 from store.attribution.balance import Balance, count
-from store.attribution.reading import Install, Listing, Wanted
-from store.attribution.rules import Change
-from store.attribution.sums import MOST_MONEY, Revenue, Sums, add, keep_revenue
+from store.attribution.reading import Listing, Wanted
 from store.doctor.checks import attribution as attribution_check
-from store.engines import open_reader, open_writer
 from store.errors import Conflict
 from store.event import PARTNER, Event
-from store.event_rules import Rule
-from store.rollups.following import catch_up
 from store.subjects.naming import DEVICES, OURS, PREVIOUS
-
-HOUR, DAY = 3_600_000, 86_400_000
-OWNERS = Listing(OWNER, "owner")
-LATER = NOON + 10 * DAY
-SPRING, AUTUMN = {"utm_source": "mail", "utm_campaign": "spring"}, {"utm_source": "mail", "utm_campaign": "autumn"}
-
-
-def view(query: dict[str, str], at: int = NOON - DAY, **fields: Any) -> Event:
-    told = {"occurred_at": at, "received_at": fields.pop("received_at", max(at, NOON - DAY))} | fields
-    return an_event(details=Details(url="https://market.example/", query=query), **told)
-
-
-def installed(at: int = NOON, **fields: Any) -> Event:
-    return an_event("install", source="server", occurred_at=at, received_at=fields.pop("received_at", at), **fields)
-
-
-def opened(at: int = NOON, **fields: Any) -> Event:
-    told = {"source": PARTNER, "occurred_at": at, "received_at": at, "anonymous_id": "p1"} | fields
-    return an_event("Application Installed", **told)
-
-
-def say_of_orders(installation: Installation, **said: Any) -> None:
-    async def once() -> None:
-        async with await open_writer(installation.where, "registry") as db:
-            await event_rules.say(db, NOON - DAY, OWNER, "Order Completed", Rule(**said), "olga")
-
-    asyncio.run(once())
-
-
-def follow(installation: Installation, now: int = NOON + HOUR, run: str = "run") -> Attributed:
-    async def once() -> Attributed:
-        where = installation.where
-        async with (
-            await open_reader(where, "registry") as registry_db,
-            await open_reader(where, "log") as log_db,
-            await open_writer(where, "ledger") as ledger_db,
-            await open_writer(where, "log") as log_writer,
-        ):
-            await catch_up(registry_db, log_db, log_writer, now)
-            following = Attributing(registry_db, log_db, ledger_db, run, Silence(), asyncio.Event())
-            return await following.follow(await log.settled(log_db), now)
-
-    return asyncio.run(once())
-
-
-def ask(installation: Installation, question: Any, *values: Any) -> Any:
-    async def once() -> Any:
-        async with await open_reader(installation.where, "ledger") as db:
-            return await question(db, *values)
-
-    return asyncio.run(once())
-
-
-def installs(installation: Installation, of: Listing = OWNERS, **wanted: Any) -> list[Install]:
-    found: list[Install] = ask(installation, reading.installs, of, Wanted(**wanted))
-    return found
-
-
-def decided(installation: Installation, seq: int) -> list[Decision]:
-    """Every decision of an install, the newest first."""
-    return [decision.decode(made.document) for made in ask(installation, reading.history, OWNER, seq)]
-
-
-def set_rules(installation: Installation, app: str = OWNER, campaign: str = "", **change: Any) -> None:
-    async def once() -> None:
-        async with await open_writer(installation.where, "registry") as db:
-            await rules.set_rules(db, NOON, app, campaign, Change(**change))
-
-    asyncio.run(once())
-
-
-def check_sums(installation: Installation) -> None:
-    """Every sum against the installs that it is of."""
-    rows = installation.ledger("select seq, partner_key, outcome, converted_at, version from conversions")
-    counted = Counter((partner, at // DAY, outcome) for _, partner, outcome, at, _ in rows)
-    kept = installation.ledger("select partner_key, day, outcome, n from attribution_days where n <> 0")
-    assert {row[:3]: row[3] for row in kept} == counted
-    new = Counter((partner, at // DAY) for _, partner, outcome, at, _ in rows if outcome in ("attributed", "organic"))
-    organic = Counter((partner, at // DAY) for _, partner, outcome, at, _ in rows if outcome == "organic")
-    given_out = installation.ledger("select partner_key, model, day, campaign_key, credit from attribution_sums")
-    for model in NAMES:
-        given, nobodys = Counter[Any](), Counter[Any]()
-        for partner, name, day, campaign, credit in given_out:
-            if name == model:
-                given[partner, day] += credit
-                nobodys[partner, day] += credit if campaign == "" else 0
-        assert +given == Counter({place: n * WHOLE for place, n in new.items()}), model
-        assert +nobodys == Counter({place: n * WHOLE for place, n in organic.items()}), model
-    earned = Counter[Any]()
-    for day, currency, amount in installation.ledger("select day, currency, amount from conversion_revenue"):
-        earned[day, currency] += amount
-    for model in NAMES:
-        shared = Counter[Any]()
-        told = "select day, currency, amount from attribution_revenue where model = ?"
-        for day, currency, amount in installation.ledger(told, model):
-            shared[day, currency] += amount
-        assert {place: n for place, n in shared.items() if n} == {place: n for place, n in earned.items() if n}, model
-    versions = installation.ledger("select seq, count(*), max(version) from decisions group by seq")
-    assert {seq: (n, newest) for seq, n, newest in versions} == {seq: (v, v) for seq, _, _, _, v in rows}
 
 
 def test_an_install_is_attributed_and_explained(installation: Installation) -> None:
@@ -366,65 +273,6 @@ def test_an_install_of_nobody_who_can_be_known_again_is_an_install(installation:
     check_sums(installation)
 
 
-def order(revenue: Any, at: int, currency: str = "EUR", **fields: Any) -> Event:
-    details = Details(properties={"revenue": revenue, "currency": currency})
-    told = {"source": PARTNER, "occurred_at": at, "received_at": at, "anonymous_id": "p1"} | fields
-    return an_event("Order Completed", details=details, **told)
-
-
-def earned(installation: Installation, model: str) -> dict[tuple[str, str], int]:
-    found = ask(installation, reading.earned, OWNERS, 0, 30_000)
-    return {(each.campaign_key, each.currency): each.amount for each in found if each.model == model}
-
-
-def test_what_is_earned_after_an_install_is_shared_as_its_credit_is_and_goes_along(installation: Installation) -> None:
-    say_of_orders(installation, revenue=True)
-    known = {"partner_anonymous_id": "p1"}
-    installation.collect(
-        view(SPRING, NOON - 2 * DAY, **known),
-        installed(**known),
-        order("10.01", NOON - 1),
-        order("10.01", NOON + 1),
-        order(5, NOON + 2),
-        order("-0.01", NOON + 3),
-        order(700, NOON + 4, "JPY"),
-        order(1, NOON + 5, anonymous_id="someone"),
-    )
-    follow(installation)
-    assert earned(installation, "linear") == {("mail/spring", "EUR"): 1_500, ("mail/spring", "JPY"): 700}
-    check_sums(installation)
-    installation.collect(view(AUTUMN, NOON - DAY, received_at=NOON + DAY, **known))
-    follow(installation, NOON + DAY)
-    assert earned(installation, "decided") == {("mail/autumn", "EUR"): 1_500, ("mail/autumn", "JPY"): 700}
-    assert earned(installation, "linear") == {
-        ("mail/autumn", "EUR"): 750,
-        ("mail/autumn", "JPY"): 350,
-        ("mail/spring", "EUR"): 750,
-        ("mail/spring", "JPY"): 350,
-    }
-    check_sums(installation)
-
-
-def test_what_was_earned_after_a_reinstall_goes_to_the_install_when_that_is_told_late(
-    installation: Installation,
-) -> None:
-    say_of_orders(installation, revenue=True)
-    installation.collect(
-        view(SPRING, NOON - 10 * DAY, partner_anonymous_id="p1"),
-        opened(partner_anonymous_id="p1"),
-        order(3, NOON + 1),
-    )
-    follow(installation)
-    installation.collect(
-        installed(NOON - 9 * DAY, partner_anonymous_id="p1", received_at=NOON + DAY),
-    )
-    follow(installation, NOON + DAY)
-    assert {each.seq: each.outcome for each in installs(installation)} == {2: "reinstall", 4: "attributed"}
-    assert installation.ledger("select seq, amount from conversion_revenue where amount <> 0") == [(4, 300)]
-    assert earned(installation, "last") == {("mail/spring", "EUR"): 300}
-    check_sums(installation)
-
-
 def balance(installation: Installation) -> list[Balance]:
     found: list[Balance] = ask(installation, count)
     return found
@@ -595,34 +443,6 @@ def test_a_claim_of_an_impossible_time_holds_up_no_install(installation: Install
     sums = follow(installation)
     assert (sums.failed, sums.parked, sums.installs, sums.attributed) == (0, 0, 2, 1)
     check_sums(installation)
-
-
-def test_an_impossible_amount_holds_up_no_install(installation: Installation) -> None:
-    say_of_orders(installation, revenue=True)
-    for amount in ("1e9999999", "-1e9999999", 10**400):
-        told = Details(properties={"revenue": amount})
-        order = an_event("Order Completed", told, source=PARTNER, type="track", occurred_at=NOON, received_at=NOON)
-        installation.collect(order)
-    installation.collect(opened())
-    sums = follow(installation)
-    assert (sums.failed, sums.parked, sums.installs) == (0, 0, 1)
-    check_sums(installation)
-
-
-def test_sums_of_money_stop_where_no_engine_could_count_them(installation: Installation) -> None:
-    follow(installation)
-    most = MOST_MONEY
-
-    async def earn(amount: int) -> None:
-        place = "owner", "last", 1, "mail/spring", "EUR"
-        sums = Sums(Counter(), Counter(), Counter({place: amount}))
-        async with await open_writer(installation.where, "ledger") as db:
-            await db.atomic(add, OWNER, sums)
-            await db.atomic(keep_revenue, OWNER, [Revenue(1, 1, "EUR", amount, 1)])
-
-    for amount, expected in ((most, most), (most, most), (10**30, most), (-(10**30), 0), (-most, -most), (-1, -most)):
-        asyncio.run(earn(amount))
-        assert installation.ledger("select amount from attribution_revenue") == [(expected,)]
 
 
 def test_what_one_apps_rows_do_not_allow_holds_up_no_other(

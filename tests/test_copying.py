@@ -51,6 +51,8 @@ ATTRIBUTED = (
     "insert into attribution_sums values ('a', 'p', 'linear', 20000, '', 1000000)",
     "insert into conversion_revenue values ('a', 2, 20000, 'EUR', -1, 1)",
     "insert into attribution_revenue values ('a', 'p', 'linear', 20000, '', 'EUR', -1)",
+    "insert into earnings values ('a', 4, 'p', 3, 5, 'EUR', -1, '[]', 2)",
+    "insert into earning_identities values ('a', x'00ff', 4)",
     "insert into attribution_parked values ('a', 3, 'unreadable', 5)",
 )
 TOLD = (

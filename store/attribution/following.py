@@ -142,11 +142,14 @@ def count_up(connection: Connection, app_key: str, ordinal: int) -> None:
     )
 
 
-def be_due(connection: Connection, app_key: str, keep: int) -> None:
-    """Note when something closes, or a touchpoint is older than `keep` milliseconds."""
+def be_due(connection: Connection, app_key: str, keep: int, margin: int) -> None:
+    """Note when something closes, or a touchpoint is older than `keep` milliseconds, or the time of something earned is
+    over by `margin`."""
     closes = connection.execute(_NEXT_CLOSING, (app_key,)).fetchone()[0]
     row = connection.execute(_OLDEST_TOUCH, (app_key,)).fetchone()
-    dues = [each for each in (closes, row[0] + keep if row else None) if each is not None]
+    earned = connection.execute(_OLDEST_EARNING, (app_key,)).fetchone()
+    found = (closes, row[0] + keep if row else None, earned[0] + margin if earned else None)
+    dues = [each for each in found if each is not None]
     connection.execute(_BE_DUE, (min(dues, default=-1) + 1, app_key))
 
 
@@ -158,6 +161,13 @@ _NEXT_CLOSING = """/* attributing.next_closing */
 _OLDEST_TOUCH = """/* attributing.oldest_touch */
     select received_at
     from touchpoints
+    where app_key = ?
+    order by seq
+    limit 1"""
+
+_OLDEST_EARNING = """/* attributing.oldest_earning */
+    select open_until
+    from earnings
     where app_key = ?
     order by seq
     limit 1"""

@@ -26,11 +26,11 @@ class Sums(NamedTuple):
 def add(connection: Connection, app_key: str, sums: Sums) -> None:
     connection.executemany(_ADD_DAY, [(app_key, *key, n) for key, n in sorted(sums.days.items()) if n])
     connection.executemany(_ADD_CREDIT, [(app_key, *key, n) for key, n in sorted(sums.credit.items()) if n])
-    money = [(app_key, *key, _kept_amount(n)) for key, n in sorted(sums.money.items()) if n]
+    money = [(app_key, *key, kept_amount(n)) for key, n in sorted(sums.money.items()) if n]
     connection.executemany(_ADD_MONEY, money)
 
 
-def _kept_amount(amount: int) -> int:
+def kept_amount(amount: int) -> int:
     """No amount is further from nothing than MOST_MONEY, so that two of them add up within 64 bits on any engine."""
     return max(-MOST_MONEY, min(amount, MOST_MONEY))
 
@@ -80,7 +80,7 @@ _REVENUE = """/* attribution_sums.revenue */
 
 def keep_revenue(connection: Connection, app_key: str, rows: Iterable[Revenue]) -> None:
     """Whole sums, in place of those that are there."""
-    whole = [row._replace(amount=_kept_amount(row.amount)) for row in rows]
+    whole = [row._replace(amount=kept_amount(row.amount)) for row in rows]
     connection.executemany(_KEEP_REVENUE, [(app_key, *row) for row in whole])
 
 
