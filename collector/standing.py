@@ -1,4 +1,5 @@
-"""The metrics of every destination, from the ledger: looked at when somebody asks, at most once in a while.
+"""The metrics of every destination and target of postbacks, from the ledger: looked at when somebody asks, at most
+once in a while.
 
 A look runs on a thread with connections and an event loop of its own, and so is its text made, so that the loop with
 the doors never waits. Only one runs at a time, and whoever asks meanwhile shares what it sees.
@@ -15,6 +16,7 @@ from collector.metrics import Metric, Sample, single, text
 from store.accounts import Account, Accounts, Standing
 from store.database import Where
 from store.errors import Unavailable
+from store.postbacks.reading import Faring
 
 LOOK_SECONDS = 15.0
 OUTCOMES = ("accepted", "refused", "deferred", "ambiguous")
@@ -65,6 +67,7 @@ def of_destinations(seen: Standing, now: int) -> list[Metric]:
                 if (n := a.attempts.get(outcome, 0)) or outcome == "accepted"
             ),
         ),
+        *_by_target(seen.targets, now),
         single("footfall_last_run_timestamp_seconds", "gauge", "When the exporter's last run ended.", ended / 1_000),
         single("footfall_last_run_seconds", "gauge", "How long the exporter's last run took.", took / 1_000),
         single(
@@ -132,6 +135,26 @@ def _by_destination(accounts: Iterable[Account], now: int) -> Iterable[Metric]:
     )
     for name, kind, meaning, figure in figures:
         yield _each(name, kind, meaning, ((_of(a), figure(a)) for a in accounts))
+
+
+def _by_target(targets: Iterable[Faring], now: int) -> Iterable[Metric]:
+    figures: tuple[tuple[str, str, Callable[[Faring], float]], ...] = (
+        ("footfall_postbacks_pending", "Postbacks that wait for their time, or for their target.", lambda t: t.pending),
+        (
+            "footfall_postbacks_overdue_seconds",
+            "How long the oldest postback might have been sent; 0 when none is due.",
+            lambda t: max(now - t.due_at, 0) / 1_000 if t.due_at is not None else 0,
+        ),
+        ("footfall_postbacks_failing", "Attempts that failed in a row.", lambda t: t.health.failures),
+        (
+            "footfall_postbacks_disabled",
+            "1 while nothing is sent, because the target failed for long.",
+            lambda t: int(t.health.disabled_at > 0),
+        ),
+    )
+    for name, meaning, figure in figures:
+        labelled = (({"app": t.app_key, "target": t.name, "kind": t.kind}, figure(t)) for t in targets)
+        yield _each(name, "gauge", meaning, labelled)
 
 
 def _of(account: Account) -> dict[str, str]:

@@ -16,6 +16,7 @@ from store.database import Database, Where
 from store.destinations import Destination
 from store.instant import instant
 from store.ledger import Cursor
+from store.postbacks.reading import Faring, faring
 from store.readers import Readers
 from store.runs import Run
 
@@ -39,11 +40,13 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """All of them at one moment, and the newest run that came to its end."""
+    """All of them at one moment, and the newest run that came to its end; with the targets of postbacks, where
+    everything is looked at."""
 
     at: int
     accounts: list[Account]
     last_run: Run | None
+    targets: list[Faring] = []
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -98,7 +101,9 @@ class Accounts:
                 waiting = await log.received_after(log_db, d.app_key, kept.seq) if kept.pending else None
                 tripped = cursors[keys].health.tripped if keys in cursors else ""
                 accounts.append(_account(d, kept, waiting, tripped, attempts.get(keys, {})))
-            return Standing(now, accounts, await runs.latest(ledger_db, ended=True) if ledger_db else None)
+            last_run = await runs.latest(ledger_db, ended=True) if ledger_db else None
+            targets = await faring(registry_db, ledger_db) if ledger_db and of is None else []
+            return Standing(now, accounts, last_run, targets)
 
 
 def _account(

@@ -12,8 +12,10 @@ from shipping_cast import ACCOUNT, NOON, OWNER, STRANGER, VISITOR, Installation,
 from waiting import PATIENCE_SECONDS
 
 from attribution.evidence import Campaign
+from collector.standing import of_destinations
 from exporter import resolve
 from store import balance
+from store.accounts import Accounts
 from store.event import Details
 from store.postbacks import delivering, targets
 from wire.verdict import Reply
@@ -194,9 +196,25 @@ def test_a_webhook_that_fails_for_long_is_disabled_keeps_what_it_is_owed_and_is_
     told.now_due()
     told.run()
     assert len(told.receiver.got) == resolve.IN_A_ROW
+    assert figures(told)["ours"] == {"pending": 4, "overdue_seconds": 60, "failing": 20, "disabled": 1}
     told.ask(target, "enable")
     told.run()
     assert [(seq, state) for seq, state, _, _ in told.states(target)] == [(seq, "accepted") for seq in seqs]
+    assert figures(told)["ours"] == {"pending": 0, "overdue_seconds": 0, "failing": 0, "disabled": 0}
+
+
+def figures(told: Postbacks) -> dict[str, dict[str, float]]:
+    """What the metrics say of each webhook, a minute after the first that waits is due."""
+    (due,) = told.installation.ledger("select coalesce(min(due_at), 0) from postbacks where state = 'pending'")
+    standing = asyncio.run(Accounts(told.installation.where).look(NOON))
+    found: dict[str, dict[str, float]] = {}
+    for metric in of_destinations(standing, due[0] + 60_000):
+        for sample in metric.samples:
+            if sample.name.startswith("footfall_postbacks_"):
+                assert sample.labels == {"app": OWNER, "target": sample.labels["target"], "kind": "webhook"}
+                figure = sample.name.removeprefix("footfall_postbacks_")
+                found.setdefault(sample.labels["target"], {})[figure] = sample.value
+    return found
 
 
 def test_a_webhook_that_is_gone_or_switched_off_gives_up_what_it_is_owed(told: Postbacks) -> None:

@@ -49,6 +49,7 @@ FAN_OUT = {
     "postback_ledger.ordinals": ONCE_A_RUN,
     "postback_ledger.pending": ONCE_A_RUN,
     "postback_ledger.take_back": "where the ledger is held alone: never on a server",
+    "postback_pages.waiting": ONCE_A_LOOK,
     "ledger.release": ONCE_A_RUN,
     "ledger.take_back": "where the ledger is held alone: never on a server",
     "receipts.without": ONCE_A_RUN,

@@ -4,10 +4,13 @@ and its sums.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from store.database import Database
-from store.postbacks.delivering import POSTBACK, Keys, Postback
+from store.postbacks import targets
+from store.postbacks.delivering import POSTBACK, Health, Keys, Postback, health
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -25,6 +28,34 @@ class Attempt(msgspec.Struct, frozen=True):
     outcome: str
     status: int | None
     detail: str
+
+
+class Faring(NamedTuple):
+    """How a target that is there fares: how many postbacks wait, and when the first of them is due."""
+
+    app_key: str
+    kind: str
+    name: str
+    pending: int
+    due_at: int | None
+    health: Health
+
+
+async def faring(registry_db: Database, ledger_db: Database) -> list[Faring]:
+    """Every target's, in the order of `targets.of_apps`."""
+    rows = await ledger_db.all(
+        """/* postback_pages.waiting */
+        select app_key, target_id, count(*), min(due_at)
+        from postbacks
+        where state = 'pending'
+        group by app_key, target_id"""
+    )
+    waiting = {(app_key, target_id): (n, due_at) for app_key, target_id, n, due_at in rows}
+    fares = await health(ledger_db)
+    return [
+        Faring(t.app_key, t.kind, t.name, *waiting.get(t.keys, (0, None)), fares.get(t.keys, Health()))
+        for t in await targets.of_apps(registry_db)
+    ]
 
 
 _ATTEMPT = ", ".join(Attempt.__struct_fields__)
