@@ -104,6 +104,7 @@ def test_a_page_shuts_nobody_out_is_no_wider_than_a_phone_and_prints_whole(
         answer = page.goto(address)
         assert answer is not None
         assert (answer.status, page.url) == (200, address)
+        assert page.evaluate(OUT_OF_SIGHT) == [], who
         found = barriers(page)
         page.evaluate(MARK_SHOWN)
         page.set_viewport_size(NARROW)
@@ -161,6 +162,8 @@ NEWLY_SHOWN = """() => [...document.body.querySelectorAll('*')]
   .map((one) => one.outerHTML.slice(0, 200))"""
 CUT_OFF = """() => [document.documentElement, ...document.querySelectorAll('.table-box, pre')]
   .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => `${one.className} ${one.scrollWidth}`)"""
+OUT_OF_SIGHT = """() => [...document.querySelectorAll('nav')]
+  .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => `${one.ariaLabel} ${one.scrollWidth}`)"""
 WIDTHS = """() => [null, ...document.querySelectorAll('details')].map((one) => {
   for (const other of document.querySelectorAll('details')) other.open = other === one || other.contains(one);
   return document.documentElement.scrollWidth;
