@@ -12,6 +12,7 @@ from attribution_runs import (
     HOUR,
     LATER,
     SPRING,
+    ask,
     check_sums,
     earned,
     follow,
@@ -27,6 +28,7 @@ from shipping_cast import NOON, OWNER, Details, Installation, an_event
 
 from attribution.rules import Rules
 from store.attribution import earnings
+from store.attribution.balance import count
 from store.attribution.sums import MOST_MONEY, Revenue, Sums, add, keep_revenue
 from store.engines import open_writer
 from store.event import PARTNER, Event
@@ -258,3 +260,18 @@ def test_what_another_partners_app_brought_is_nobodys(installation: Installation
     installation.collect(installed(partner_anonymous_id="p1"), order(10, NOON + 1, partner_key="stranger"))
     follow(installation)
     assert installation.ledger("select count(*) from earnings") == [(0,)]
+
+
+def test_the_sums_of_money_are_checked_against_the_installs(installation: Installation) -> None:
+    say_of_orders(installation, revenue=True)
+    installation.collect(view(SPRING, partner_anonymous_id="p1"), installed(partner_anonymous_id="p1"))
+    installation.collect(order("-3.50", NOON + 1), order(MOST_MONEY, NOON + 2, "JPY"), order(700, NOON + 3, "USD"))
+    follow(installation)
+    assert [(each.holds, each.models) for each in ask(installation, count)] == [(True, ())]
+    change = "update attribution_revenue set amount = amount + 1 where model = 'decay' and currency = ?"
+    installation.ledger(change, "JPY")
+    assert ask(installation, count)[0].holds, "a sum that went as far as it can says nothing"
+    installation.ledger(change, "EUR")
+    assert ask(installation, count)[0].models == ("decay",)
+    installation.ledger("delete from attribution_revenue where model = 'last'")
+    assert ask(installation, count)[0].models == ("decay", "last")

@@ -130,7 +130,8 @@ def balances(findings: Findings) -> Iterable[Check]:
 
 
 def attribution(found: Sequence[Balance]) -> Check:
-    """Whether every install is a campaign's, nobody's or a reinstall, and every model gives each once."""
+    """Whether every install is a campaign's, nobody's or a reinstall, and every model gives each once, with what it
+    brought."""
     off = [each.app for each in found if not each.holds]
     if off:
         return Check("FAIL", "attribution", f"attribution: the sums are off: {some(off)}")
