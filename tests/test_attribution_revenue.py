@@ -190,6 +190,19 @@ def test_what_comes_after_an_install_is_closed_finds_it_by_whatever_id(installat
     check_money(installation)
 
 
+def test_an_install_has_what_was_earned_after_it_though_more_came_too_late_in_the_same_run(
+    installation: Installation,
+) -> None:
+    say_of_orders(installation, revenue=True)
+    set_rules(installation, reprocess=2 * DAY)
+    installation.collect(order(10, LATER))
+    follow(installation, LATER)
+    installation.collect(opened(LATER - DAY, received_at=LATER + HOUR), opened(LATER + 4 * DAY))
+    follow(installation, LATER + 4 * DAY)
+    assert installation.ledger("select seq, amount from conversion_revenue") == [(2, 1_000)]
+    check_sums(installation)
+
+
 @pytest.mark.parametrize(("late", "amount"), [(0, 1_000), (1, 0)])
 def test_who_it_was_may_be_told_for_as_long_as_late_evidence_counts(
     installation: Installation, late: int, amount: int
