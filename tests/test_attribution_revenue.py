@@ -190,6 +190,22 @@ def test_what_comes_after_an_install_is_closed_finds_it_by_whatever_id(installat
     check_money(installation)
 
 
+def test_what_one_install_has_goes_to_a_newer_one_of_whom_it_is_told_when_both_are_closed(
+    installation: Installation,
+) -> None:
+    say_of_orders(installation, revenue=True)
+    installation.collect(opened(NOON - DAY, received_at=NOON), opened(anonymous_id="p2"))
+    follow(installation)
+    assert follow(installation, LATER).closed == 2
+    installation.collect(order(10, LATER), order(1, LATER, user_id="u1"))
+    follow(installation, LATER)
+    assert installation.ledger("select seq, amount from conversion_revenue") == [(1, 1_100)]
+    installation.collect(signed_in(LATER + HOUR, anonymous_id="p2"))
+    follow(installation, LATER + HOUR)
+    assert installation.ledger("select seq, amount from conversion_revenue where amount <> 0") == [(2, 1_100)]
+    check_money(installation)
+
+
 def test_an_install_has_what_was_earned_after_it_though_more_came_too_late_in_the_same_run(
     installation: Installation,
 ) -> None:
