@@ -5,7 +5,9 @@ An identity is a hash here. All of it is on a connection's own thread, within th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 from store.database import Connection
@@ -89,8 +91,13 @@ _OF = f"""/* earnings.of */
 def open_of(
     connection: Connection, app_key: str, marks: Collection[bytes], since: int
 ) -> Iterator[tuple[bytes, int, int, str]]:
-    """(identity, seq, open until, all identities) of what these identities brought that evidence of then may change."""
-    return look_up(connection, _OPEN_OF, (app_key, since), sorted(marks))
+    """(identity, seq, open until, all identities) of what these identities brought that evidence of then may change, of
+    each its newest MOST_EARNINGS."""
+    n: Counter[bytes] = Counter()
+    for row in sorted(look_up(connection, _OPEN_OF, (app_key, since), sorted(marks)), key=itemgetter(1), reverse=True):
+        n[row[0]] += 1
+        if n[row[0]] <= MOST_EARNINGS:
+            yield row
 
 
 _OPEN_OF = f"""/* earnings.open_of */
