@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 from collections import Counter
 from typing import Any
 
@@ -217,6 +218,56 @@ def test_an_install_has_what_was_earned_after_it_though_more_came_too_late_in_th
     follow(installation, LATER + 4 * DAY)
     assert installation.ledger("select seq, amount from conversion_revenue") == [(2, 1_000)]
     check_sums(installation)
+
+
+def test_however_often_runs_come_the_same_is_earned(installation: Installation) -> None:
+    (once,) = installation.add_apps(1)
+    for app in (OWNER, once):
+        say_of_orders(installation, app, revenue=True)
+        set_rules(installation, app, reprocess=2 * DAY)
+    events = [[anything(random.Random(f"{one} {n}"), one, n) for one in range(60)] for n in range(9)]  # noqa: S311
+    for some in events:
+        installation.collect(*some)
+        follow(installation, LATER)
+    check_money(installation)
+    installation.collect(*itertools.chain(*events), app=once)
+    follow(installation, LATER)
+    for table in (
+        "select seq, outcome from conversions where app_key = ?",
+        "select seq, install_seq from earnings where app_key = ?",
+        "select model, day, campaign_key, currency, amount from attribution_revenue where app_key = ? and amount <> 0",
+    ):
+        found = set(installation.ledger(table, OWNER))
+        assert found
+        by = sum(map(len, events)) if "seq" in table else 0
+        assert found == {_earlier(row, by) for row in installation.ledger(table, once)}
+
+
+def _earlier(row: tuple[Any, ...], by: int) -> tuple[Any, ...]:
+    """With the seqs that the same events have in the app that was told of them before."""
+    return tuple(each - by if isinstance(each, int) and each else each for each in row)
+
+
+def anything(chance: random.Random, one: int, n: int) -> Event:
+    """What somebody with three devices may do next."""
+    device = f"p{one}{chance.choice('abc')}"
+    at, received_at = NOON + chance.randrange(20) * 6 * HOUR + n, LATER - DAY + n * HOUR
+    who = {"anonymous_id": device, "user_id": chance.choice([None, None, f"u{one}"])}
+    match chance.randrange(8):
+        case 0:
+            return installed(at, partner_anonymous_id=device, anonymous_id=f"{one:040x}", received_at=received_at)
+        case 1 | 2:
+            return opened(at, received_at=received_at, **who)
+        case 3:
+            query = chance.choice([SPRING, AUTUMN])
+            return view(
+                query, at - DAY, partner_anonymous_id=device, anonymous_id=f"{one:040x}", received_at=received_at
+            )
+        case 4:
+            return signed_in(at, anonymous_id=device, user_id=f"u{one}", received_at=received_at)
+    return order(
+        chance.choice(["10.01", "-1", "0.03"]), at, chance.choice(["EUR", "JPY"]), received_at=received_at, **who
+    )
 
 
 @pytest.mark.parametrize(("late", "amount"), [(0, 1_000), (1, 0)])
