@@ -32,6 +32,7 @@ from store.ledger import LeaseLost
 from store.registry import App
 from store.rollups.following import counted
 from store.subjects import reading as subjects
+from store.subjects.naming import PARTNER_MADE, PREVIOUS, USER, Id, node
 
 RUN = 2_000  # events of one transaction
 SHORTER = 8  # as a part of what failed; what succeeds is doubled
@@ -290,11 +291,12 @@ def _concerned(
     by_mark: dict[bytes, list[Event]] = {}
     linking: dict[bytes, dict[frozenset[Identity], int]] = {}  # what is named together, and when that was received
     for event, evidence in told:
-        if evidence.touchpoints or len(evidence.identities) > 1:
-            for each in evidence.identities:
+        identities = (*evidence.identities, *_renamed(event))
+        if evidence.touchpoints or len(identities) > 1:
+            for each in identities:
                 by_mark.setdefault(bytes.fromhex(each.mark), []).append(event)
-        if len(evidence.identities) > 1:
-            together = frozenset(each for each in evidence.identities if each.kind != NETWORK)
+        if len(identities) > 1:
+            together = frozenset(each for each in identities if each.kind != NETWORK)
             for mark in marks(together):
                 at = linking.setdefault(mark, {}).get(together, event.received_at)
                 linking[mark][together] = min(at, event.received_at)
@@ -307,12 +309,20 @@ def _concerned(
                 found[seq] = Anew(event.seq, event.received_at)
     told_of: set[int] = set()
     if earnings.are_any(connection, app_key):
-        for mark, seq, open_until, identities in earnings.open_of(connection, app_key, linking, since):
+        for mark, seq, open_until, text in earnings.open_of(connection, app_key, linking, since):
             if seq not in told_of:
-                before = frozenset(of_text(identities))
+                before = frozenset(of_text(text))
                 if any(at <= open_until and not each <= before for each, at in linking[mark].items()):
                     told_of.add(seq)
     return found, told_of
+
+
+def _renamed(event: Event) -> list[Identity]:
+    """Whom an alias call may rename: a visitor or a user, which its ids do not tell."""
+    previous = event.details.ids.get(PREVIOUS) if event.details and event.details.ids else None
+    if not previous or event.source != PARTNER:
+        return []
+    return [identity(*each) for each in (node(PARTNER_MADE, previous), Id(USER, previous))]
 
 
 def _known(

@@ -31,6 +31,7 @@ from store.attribution import earnings
 from store.attribution.sums import MOST_MONEY, Revenue, Sums, add, keep_revenue
 from store.engines import open_writer
 from store.event import PARTNER, Event
+from store.subjects.naming import PREVIOUS
 
 
 def test_what_is_earned_after_an_install_is_shared_as_its_credit_is_and_goes_along(installation: Installation) -> None:
@@ -204,6 +205,21 @@ def test_what_one_install_has_goes_to_a_newer_one_of_whom_it_is_told_when_both_a
     installation.collect(signed_in(LATER + HOUR, anonymous_id="p2"))
     follow(installation, LATER + HOUR)
     assert installation.ledger("select seq, amount from conversion_revenue where amount <> 0") == [(2, 1_100)]
+    check_money(installation)
+
+
+@pytest.mark.parametrize("renamed", ["p1", "u1"])
+def test_who_it_was_may_be_told_by_a_new_name(installation: Installation, renamed: str) -> None:
+    say_of_orders(installation, revenue=True)
+    installation.collect(opened(anonymous_id="p2", user_id="u2"))
+    follow(installation)
+    assert follow(installation, LATER).closed == 1
+    installation.collect(order(10, LATER, user_id="u1"))
+    follow(installation, LATER)
+    alias = Details(ids={PREVIOUS: renamed})
+    installation.collect(signed_in(LATER + HOUR, anonymous_id="p3", user_id="u2", type="alias", details=alias))
+    follow(installation, LATER + HOUR)
+    assert installation.ledger("select install_seq from earnings") == [(1 if renamed == "u1" else 0,)]
     check_money(installation)
 
 
