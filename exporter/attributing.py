@@ -287,7 +287,7 @@ def _concerned(
     connection: Connection, app_key: str, told: Sequence[tuple[Event, Evidence]]
 ) -> tuple[dict[int, Anew], set[int]]:
     """By seq, the open installs of which an event tells something: a touchpoint, or that two ids are the same one's;
-    and the seqs of what was earned of which one tells the latter, and did not before."""
+    and the seqs of what was earned of which one tells the latter, and did not before if it counts for an install."""
     by_mark: dict[bytes, list[Event]] = {}
     linking: dict[bytes, dict[frozenset[Identity], int]] = {}  # what is named together, and when that was received
     for event, evidence in told:
@@ -309,9 +309,9 @@ def _concerned(
                 found[seq] = Anew(event.seq, event.received_at)
     told_of: set[int] = set()
     if earnings.are_any(connection, app_key):
-        for mark, seq, open_until, text in earnings.open_of(connection, app_key, linking, since):
+        for mark, seq, open_until, install_seq, text in earnings.open_of(connection, app_key, linking, since):
             if seq not in told_of:
-                before = frozenset(of_text(text))
+                before = frozenset(of_text(text)) if install_seq else frozenset()
                 if any(at <= open_until and not each <= before for each, at in linking[mark].items()):
                     told_of.add(seq)
     return found, told_of

@@ -24,7 +24,7 @@ from attribution_runs import (
     set_rules,
     view,
 )
-from shipping_cast import NOON, OWNER, Details, Installation, an_event
+from shipping_cast import NOON, OWNER, VISITOR, Details, Installation, an_event
 
 from attribution.rules import Rules
 from store.attribution import earnings
@@ -205,6 +205,23 @@ def test_what_one_install_has_goes_to_a_newer_one_of_whom_it_is_told_when_both_a
     installation.collect(signed_in(LATER + HOUR, anonymous_id="p2"))
     follow(installation, LATER + HOUR)
     assert installation.ledger("select seq, amount from conversion_revenue where amount <> 0") == [(2, 1_100)]
+    check_money(installation)
+
+
+def test_what_the_listing_alone_told_counts_with_the_next_event_of_the_same_one(installation: Installation) -> None:
+    say_of_orders(installation, revenue=True)
+    installation.collect(installed(anonymous_id=VISITOR))
+    follow(installation)
+    assert follow(installation, LATER).closed == 1
+    installation.collect(order(10, LATER, user_id="u1"))
+    follow(installation, LATER)
+    known = {"anonymous_id": VISITOR, "partner_anonymous_id": "p1"}
+    installation.collect(an_event("tab_click", occurred_at=LATER, received_at=LATER, **known))
+    follow(installation, LATER)
+    assert installation.ledger("select install_seq from earnings") == [(0,)]
+    installation.collect(signed_in(LATER + HOUR))
+    follow(installation, LATER + HOUR)
+    assert installation.ledger("select install_seq from earnings") == [(1,)]
     check_money(installation)
 
 

@@ -90,9 +90,9 @@ _OF = f"""/* earnings.of */
 
 def open_of(
     connection: Connection, app_key: str, marks: Collection[bytes], since: int
-) -> Iterator[tuple[bytes, int, int, str]]:
-    """(identity, seq, open until, all identities) of what these identities brought that evidence of then may change, of
-    each its newest MOST_EARNINGS."""
+) -> Iterator[tuple[bytes, int, int, int, str]]:
+    """(identity, seq, open until, whose it is, all identities) of what these identities brought that evidence of then
+    may change, of each its newest MOST_EARNINGS."""
     n: Counter[bytes] = Counter()
     for row in sorted(look_up(connection, _OPEN_OF, (app_key, since), sorted(marks)), key=itemgetter(1), reverse=True):
         n[row[0]] += 1
@@ -101,7 +101,7 @@ def open_of(
 
 
 _OPEN_OF = f"""/* earnings.open_of */
-    select identity, earnings.seq, open_until, identities
+    select identity, earnings.seq, open_until, install_seq, identities
     from earning_identities
     join earnings on earnings.app_key = earning_identities.app_key and earnings.seq = earning_identities.seq
     where earning_identities.app_key = ? and open_until >= ? and identity in ({MARKS})"""  # noqa: S608 - as above
