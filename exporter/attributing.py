@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from attribution.evidence import Evidence, Identity, identity
+from attribution.evidence import NETWORK, Evidence, Identity, identity
 from attribution.money import Money, money
 from attribution.reading import Unreadable, ids_of, read
 from attribution.rules import Rules, resolved
@@ -32,6 +32,7 @@ from store.ledger import LeaseLost
 from store.registry import App
 from store.rollups.following import counted
 from store.subjects import reading as subjects
+from store.subjects.naming import PARTNER_MADE, PREVIOUS, USER, Id, node
 
 RUN = 2_000  # events of one transaction
 SHORTER = 8  # as a part of what failed; what succeeds is doubled
@@ -165,9 +166,8 @@ class Attributing:
         installs = [(event, evidence.conversion) for event, evidence in read if evidence.conversion]
         earned = {event.seq: (event, money) for event, _ in read if (money := brought(event)) is not None}
         who = {event.seq: evidence.identities for event, evidence in read}
-        asked = [*(event for event, _ in installs), *(event for event, _ in earned.values()), *told_of.values()]
-        known = await self._known(app, asked)
-        more = await self._known_of(app, anew)
+        known = await self._known(app, [*(event for event, _ in installs), *(event for event, _ in earned.values())])
+        more = await self._known_of(app, {*anew, *told_of})
         work = Work(
             stretch.up_to,
             rules,
@@ -178,8 +178,7 @@ class Attributing:
                 Earned(seq, who[seq], app.partner_key, event.occurred_at, event.received_at, money)
                 for seq, (event, money) in earned.items()
             ],
-            known={seq: known[seq] for seq in earned}
-            | {seq: (*who[event.seq], *known[event.seq]) for seq, event in told_of.items()},
+            known={seq: known[seq] for seq in earned} | {seq: more.get(seq, ()) for seq in told_of},
             parked=parked,
         )
         done = await self._take(cursor, work, now)
@@ -222,7 +221,7 @@ class Attributing:
         return await self._log.run(_known, (app.app_key, app.partner_key), events) if events else {}
 
     async def _known_of(self, app: App, seqs: Iterable[int]) -> dict[int, tuple[Identity, ...]]:
-        """The same, of installs by their seqs."""
+        """The same, of installs and of what was earned, by their seqs."""
         wanted = list(seqs)
         return await self._known(app, await following.events_at(self._log, app.app_key, wanted)) if wanted else {}
 
@@ -286,18 +285,21 @@ def _read(app: App, events: Iterable[Event]) -> tuple[list[tuple[Event, Evidence
 
 def _concerned(
     connection: Connection, app_key: str, told: Sequence[tuple[Event, Evidence]]
-) -> tuple[dict[int, Anew], dict[int, Event]]:
+) -> tuple[dict[int, Anew], set[int]]:
     """By seq, the open installs of which an event tells something: a touchpoint, or that two ids are the same one's;
-    and what was earned, and counts for no install yet, of which one tells the latter."""
+    and the seqs of what was earned of which one tells the latter, and did not before if it counts for an install."""
     by_mark: dict[bytes, list[Event]] = {}
-    linking: dict[bytes, list[Event]] = {}
+    linking: dict[bytes, dict[frozenset[Identity], int]] = {}  # what is named together, and when that was received
     for event, evidence in told:
-        if evidence.touchpoints or len(evidence.identities) > 1:
-            for each in evidence.identities:
+        identities = (*evidence.identities, *_renamed(event))
+        if evidence.touchpoints or len(identities) > 1:
+            for each in identities:
                 by_mark.setdefault(bytes.fromhex(each.mark), []).append(event)
-        if len(evidence.identities) > 1:
-            for mark in marks(evidence.identities):
-                linking.setdefault(mark, []).append(event)
+        if len(identities) > 1:
+            together = frozenset(each for each in identities if each.kind != NETWORK)
+            for mark in marks(together):
+                at = linking.setdefault(mark, {}).get(together, event.received_at)
+                linking[mark][together] = min(at, event.received_at)
     found: dict[int, Anew] = {}
     since = min((event.received_at for event, _ in told), default=0)
     for mark, seq, open_until in following.open_of(connection, app_key, by_mark, since):
@@ -305,9 +307,22 @@ def _concerned(
             known = found.get(seq)
             if event.received_at <= open_until and (known is None or event.seq > known.seq):
                 found[seq] = Anew(event.seq, event.received_at)
-    nobodys = earnings.nobodys(connection, app_key, linking, since) if earnings.are_any(connection, app_key) else []
-    links = [(seq, event) for mark, seq, until in nobodys for event in linking[mark] if event.received_at <= until]
-    return found, dict(sorted(links, key=lambda each: each[1].seq))
+    told_of: set[int] = set()
+    if earnings.are_any(connection, app_key):
+        for mark, seq, open_until, install_seq, text in earnings.open_of(connection, app_key, linking, since):
+            if seq not in told_of:
+                before = frozenset(of_text(text)) if install_seq else frozenset()
+                if any(at <= open_until and not each <= before for each, at in linking[mark].items()):
+                    told_of.add(seq)
+    return found, told_of
+
+
+def _renamed(event: Event) -> list[Identity]:
+    """Whom an alias call may rename: a visitor or a user, which its ids do not tell."""
+    previous = event.details.ids.get(PREVIOUS) if event.details and event.details.ids else None
+    if not previous or event.source != PARTNER:
+        return []
+    return [identity(*each) for each in (node(PARTNER_MADE, previous), Id(USER, previous))]
 
 
 def _known(

@@ -86,7 +86,8 @@ class Book:
         stirred: Mapping[int, int],
     ) -> None:
         """Give what came in, and what may be another's now, to the last install before it. `known` are more ids of what
-        was earned, by seq; `stirred` the installs of people of whom something changed, with when that was received."""
+        was earned, by seq; `stirred` the installs of people of whom something changed, with when the first of it was
+        received."""
         self._hand_over()
         lately = self._lately(known, stirred) if earnings.are_any(self._connection, self._app_key) else {}
         rows = [_row(each, settle) for each in earned]

@@ -91,7 +91,7 @@ class _Turn:
         self._work = work
         self._now = now
         self._installs = Installs(connection, cursor.app_key)
-        self._stirred: dict[int, int] = {}  # installs of people of whom something changed, and when it was received
+        self._stirred: dict[int, int] = {}  # installs of people of whom something changed, and since when
         self._ordinal = cursor.ordinal
         self._decided: list[Made] = []
         self._sums = Sums(Counter(), Counter(), Counter())
@@ -148,7 +148,8 @@ class _Turn:
         return [(mark, install.stored.seq) for mark in marks(install.conversion.identities, guessed=True)]
 
     def _decide_all(self, person: Sequence[Install], causes: Mapping[int, Anew], cause: Anew) -> None:
-        latest = max((causes[each.stored.seq].received_at for each in person if each.stored.seq in causes), default=0)
+        told = [causes[each.stored.seq].received_at for each in person if each.stored.seq in causes]
+        latest = max(told, default=0)
         closed = {each.stored.seq for each in person if not each.is_open or each.stored.open_until < latest}
         found = deciding.standings([each.conversion for each in person], self._work.rules, closed)
         for install in person:
@@ -157,7 +158,7 @@ class _Turn:
                 one = _together(install, person, found)
                 self._decide(install, found[seq], one, causes.get(seq, cause).seq)
         if any(each.changed for each in person):
-            self._stirred |= {each.stored.seq: latest for each in person}
+            self._stirred |= {each.stored.seq: min(told, default=0) for each in person}
 
     def _decide(self, install: Install, standing: Standing, one: Conversion, cause: int) -> None:
         before = self._installs.newest(install)

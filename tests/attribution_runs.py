@@ -40,10 +40,10 @@ def opened(at: int = NOON, **fields: Any) -> Event:
     return an_event("Application Installed", **told)
 
 
-def say_of_orders(installation: Installation, **said: Any) -> None:
+def say_of_orders(installation: Installation, app: str = OWNER, **said: Any) -> None:
     async def once() -> None:
         async with await open_writer(installation.where, "registry") as db:
-            await event_rules.say(db, NOON - DAY, OWNER, "Order Completed", Rule(**said), "olga")
+            await event_rules.say(db, NOON - DAY, app, "Order Completed", Rule(**said), "olga")
 
     asyncio.run(once())
 

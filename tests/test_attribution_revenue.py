@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 from collections import Counter
 from typing import Any
 
@@ -24,7 +25,7 @@ from attribution_runs import (
     set_rules,
     view,
 )
-from shipping_cast import NOON, OWNER, Details, Installation, an_event
+from shipping_cast import NOON, OWNER, VISITOR, Details, Installation, an_event
 
 from attribution.rules import Rules
 from store.attribution import earnings
@@ -32,6 +33,7 @@ from store.attribution.balance import count
 from store.attribution.sums import MOST_MONEY, Revenue, Sums, add, keep_revenue
 from store.engines import open_writer
 from store.event import PARTNER, Event
+from store.subjects.naming import PREVIOUS
 
 
 def test_what_is_earned_after_an_install_is_shared_as_its_credit_is_and_goes_along(installation: Installation) -> None:
@@ -190,6 +192,117 @@ def test_what_comes_after_an_install_is_closed_finds_it_by_whatever_id(installat
     follow(installation, LATER + HOUR)
     assert earned(installation, "last") == {("mail/spring", "EUR"): 1_100}
     check_money(installation)
+
+
+def test_what_one_install_has_goes_to_a_newer_one_of_whom_it_is_told_when_both_are_closed(
+    installation: Installation,
+) -> None:
+    say_of_orders(installation, revenue=True)
+    installation.collect(opened(NOON - DAY, received_at=NOON), opened(anonymous_id="p2"))
+    follow(installation)
+    assert follow(installation, LATER).closed == 2
+    installation.collect(order(10, LATER), order(1, LATER, user_id="u1"))
+    follow(installation, LATER)
+    assert installation.ledger("select seq, amount from conversion_revenue") == [(1, 1_100)]
+    installation.collect(signed_in(LATER + HOUR, anonymous_id="p2"))
+    follow(installation, LATER + HOUR)
+    assert installation.ledger("select seq, amount from conversion_revenue where amount <> 0") == [(2, 1_100)]
+    check_money(installation)
+
+
+def test_what_the_listing_alone_told_counts_with_the_next_event_of_the_same_one(installation: Installation) -> None:
+    say_of_orders(installation, revenue=True)
+    installation.collect(installed(anonymous_id=VISITOR))
+    follow(installation)
+    assert follow(installation, LATER).closed == 1
+    installation.collect(order(10, LATER, user_id="u1"))
+    follow(installation, LATER)
+    known = {"anonymous_id": VISITOR, "partner_anonymous_id": "p1"}
+    installation.collect(an_event("tab_click", occurred_at=LATER, received_at=LATER, **known))
+    follow(installation, LATER)
+    assert installation.ledger("select install_seq from earnings") == [(0,)]
+    installation.collect(signed_in(LATER + HOUR))
+    follow(installation, LATER + HOUR)
+    assert installation.ledger("select install_seq from earnings") == [(1,)]
+    check_money(installation)
+
+
+@pytest.mark.parametrize("renamed", ["p1", "u1"])
+def test_who_it_was_may_be_told_by_a_new_name(installation: Installation, renamed: str) -> None:
+    say_of_orders(installation, revenue=True)
+    installation.collect(opened(anonymous_id="p2", user_id="u2"))
+    follow(installation)
+    assert follow(installation, LATER).closed == 1
+    installation.collect(order(10, LATER, user_id="u1"))
+    follow(installation, LATER)
+    alias = Details(ids={PREVIOUS: renamed})
+    installation.collect(signed_in(LATER + HOUR, anonymous_id="p3", user_id="u2", type="alias", details=alias))
+    follow(installation, LATER + HOUR)
+    assert installation.ledger("select install_seq from earnings") == [(1 if renamed == "u1" else 0,)]
+    check_money(installation)
+
+
+def test_an_install_has_what_was_earned_after_it_though_more_came_too_late_in_the_same_run(
+    installation: Installation,
+) -> None:
+    say_of_orders(installation, revenue=True)
+    set_rules(installation, reprocess=2 * DAY)
+    installation.collect(order(10, LATER))
+    follow(installation, LATER)
+    installation.collect(opened(LATER - DAY, received_at=LATER + HOUR), opened(LATER + 4 * DAY))
+    follow(installation, LATER + 4 * DAY)
+    assert installation.ledger("select seq, amount from conversion_revenue") == [(2, 1_000)]
+    check_sums(installation)
+
+
+def test_however_often_runs_come_the_same_is_earned(installation: Installation) -> None:
+    (once,) = installation.add_apps(1)
+    for app in (OWNER, once):
+        say_of_orders(installation, app, revenue=True)
+        set_rules(installation, app, reprocess=2 * DAY)
+    events = [[anything(random.Random(f"{one} {n}"), one, n) for one in range(60)] for n in range(9)]  # noqa: S311
+    for some in events:
+        installation.collect(*some)
+        follow(installation, LATER)
+    check_money(installation)
+    installation.collect(*itertools.chain(*events), app=once)
+    follow(installation, LATER)
+    for table in (
+        "select seq, outcome from conversions where app_key = ?",
+        "select seq, install_seq from earnings where app_key = ?",
+        "select model, day, campaign_key, currency, amount from attribution_revenue where app_key = ? and amount <> 0",
+    ):
+        found = set(installation.ledger(table, OWNER))
+        assert found
+        by = sum(map(len, events)) if "seq" in table else 0
+        assert found == {_earlier(row, by) for row in installation.ledger(table, once)}
+
+
+def _earlier(row: tuple[Any, ...], by: int) -> tuple[Any, ...]:
+    """With the seqs that the same events have in the app that was told of them before."""
+    return tuple(each - by if isinstance(each, int) and each else each for each in row)
+
+
+def anything(chance: random.Random, one: int, n: int) -> Event:
+    """What somebody with three devices may do next."""
+    device = f"p{one}{chance.choice('abc')}"
+    at, received_at = NOON + chance.randrange(20) * 6 * HOUR + n, LATER - DAY + n * HOUR
+    who = {"anonymous_id": device, "user_id": chance.choice([None, None, f"u{one}"])}
+    match chance.randrange(8):
+        case 0:
+            return installed(at, partner_anonymous_id=device, anonymous_id=f"{one:040x}", received_at=received_at)
+        case 1 | 2:
+            return opened(at, received_at=received_at, **who)
+        case 3:
+            query = chance.choice([SPRING, AUTUMN])
+            return view(
+                query, at - DAY, partner_anonymous_id=device, anonymous_id=f"{one:040x}", received_at=received_at
+            )
+        case 4:
+            return signed_in(at, anonymous_id=device, user_id=f"u{one}", received_at=received_at)
+    return order(
+        chance.choice(["10.01", "-1", "0.03"]), at, chance.choice(["EUR", "JPY"]), received_at=received_at, **who
+    )
 
 
 @pytest.mark.parametrize(("late", "amount"), [(0, 1_000), (1, 0)])

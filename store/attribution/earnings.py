@@ -5,7 +5,9 @@ An identity is a hash here. All of it is on a connection's own thread, within th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 from store.database import Connection
@@ -86,16 +88,23 @@ _OF = f"""/* earnings.of */
     limit ?"""  # noqa: S608 - our own column names
 
 
-def nobodys(connection: Connection, app_key: str, marks: Collection[bytes], since: int) -> list[tuple[bytes, int, int]]:
-    """(identity, seq, open until) of what these identities brought that counts for no install, and may yet."""
-    return list(look_up(connection, _NOBODYS, (app_key, since), sorted(marks)))
+def open_of(
+    connection: Connection, app_key: str, marks: Collection[bytes], since: int
+) -> Iterator[tuple[bytes, int, int, int, str]]:
+    """(identity, seq, open until, whose it is, all identities) of what these identities brought that evidence of then
+    may change, of each its newest MOST_EARNINGS."""
+    n: Counter[bytes] = Counter()
+    for row in sorted(look_up(connection, _OPEN_OF, (app_key, since), sorted(marks)), key=itemgetter(1), reverse=True):
+        n[row[0]] += 1
+        if n[row[0]] <= MOST_EARNINGS:
+            yield row
 
 
-_NOBODYS = f"""/* earnings.nobodys */
-    select identity, earnings.seq, open_until
+_OPEN_OF = f"""/* earnings.open_of */
+    select identity, earnings.seq, open_until, install_seq, identities
     from earning_identities
     join earnings on earnings.app_key = earning_identities.app_key and earnings.seq = earning_identities.seq
-    where earning_identities.app_key = ? and install_seq + 0 = 0 and open_until >= ? and identity in ({MARKS})"""  # noqa: S608 - as above
+    where earning_identities.app_key = ? and open_until >= ? and identity in ({MARKS})"""  # noqa: S608 - as above
 
 
 def hand_over(connection: Connection, app_key: str, before: int, after: int) -> None:
