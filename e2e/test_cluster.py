@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from processes import wait_until
 
-from selftest.cluster import Cluster, Databases, processes
+from selftest import cluster
+from selftest.cluster import Cluster, Databases, processes, quick_place
 from selftest.processes import Failed
 
 OWNER = """
@@ -74,7 +75,17 @@ def test_a_killed_cluster_comes_back_with_what_was_committed_and_nothing_else(du
         assert rows(url, "select n from kept") == [(1,)]
         assert "was not properly shut down" in cluster.log()
         assert cluster.value("show fsync") == ("on" if durable else "off")
+        assert str(cluster.directory.parent) == ((None if durable else quick_place()) or tempfile.gettempdir())
         assert cluster.value("show synchronous_commit") == "on"
+
+
+@pytest.mark.parametrize(("needed", "in_memory"), [(1, True), (1 << 60, False)])
+def test_a_cluster_that_need_not_last_is_in_memory_where_there_is_enough(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, needed: int, in_memory: bool
+) -> None:
+    monkeypatch.setattr(cluster, "MEMORY", str(tmp_path))
+    monkeypatch.setattr(cluster, "MEMORY_BYTES", needed)
+    assert cluster.quick_place() == (str(tmp_path) if in_memory else None)
 
 
 def test_a_kill_reaches_a_statement_that_never_looks_up() -> None:

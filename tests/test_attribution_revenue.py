@@ -260,7 +260,7 @@ def test_however_often_runs_come_the_same_is_earned(installation: Installation) 
     for app in (OWNER, once):
         say_of_orders(installation, app, revenue=True)
         set_rules(installation, app, reprocess=2 * DAY)
-    events = [[anything(random.Random(f"{one} {n}"), one, n) for one in range(60)] for n in range(9)]  # noqa: S311
+    events = [[anything(random.Random(f"{one} {n}"), one, n) for one in range(40)] for n in range(9)]  # noqa: S311
     for some in events:
         installation.collect(*some)
         follow(installation, LATER)
