@@ -33,6 +33,7 @@ from store.attribution.balance import count
 from store.attribution.sums import MOST_MONEY, Revenue, Sums, add, keep_revenue
 from store.engines import open_writer
 from store.event import PARTNER, Event
+from store.lookup import TOGETHER
 from store.subjects.naming import PREVIOUS
 
 
@@ -388,3 +389,22 @@ def test_the_sums_of_money_are_checked_against_the_installs(installation: Instal
     assert ask(installation, count)[0].models == ("decay",)
     installation.ledger("delete from attribution_revenue where model = 'last'")
     assert ask(installation, count)[0].models == ("decay", "last")
+
+
+def test_many_are_looked_up_at_once_and_of_one_id_the_newest(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow(installation)
+    mark, seqs = bytes(16), range(1, 2 * TOGETHER + 2)
+    rows = [earnings.Earning(seq, "owner", NOON, NOON, "EUR", 1, "[]", 0) for seq in seqs]
+
+    async def work() -> tuple[list[int], list[int]]:
+        async with await open_writer(installation.where, "ledger") as db:
+            await db.atomic(earnings.keep, OWNER, rows)
+            await db.atomic(earnings.keep_identities, OWNER, [(mark, seq) for seq in seqs])
+            there = await db.run(earnings.at, OWNER, seqs)
+            monkeypatch.setattr(earnings, "MOST_EARNINGS", 2)
+            newest = await db.run(lambda c: list(earnings.open_of(c, OWNER, [mark], NOON)))
+            return sorted(row.seq for row in there), sorted(row[1] for row in newest)
+
+    assert asyncio.run(work()) == ([*seqs], [*seqs][-2:])
