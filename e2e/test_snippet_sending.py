@@ -355,7 +355,9 @@ def test_two_tabs_do_not_overwrite_each_other(page: Page, recorder: Recorder) ->
     for _ in range(3):
         page.click("#trial")
         other.click("#trial")
-    assert len(stored(page)) == 6
+    # tabs of two processes see each other's writes a moment later
+    page.wait_for_function("Object.keys(localStorage).length === 6")
+    other.wait_for_function("Object.keys(localStorage).length === 6")
 
     page.context.set_offline(False)
 
